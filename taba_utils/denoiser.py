@@ -1,0 +1,78 @@
+"""The protocol every model speaks: predict the noise, know your levels, draw your noise."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+
+from taba_utils.schedule import Schedule, ddim_schedule
+
+CONVENTIONS = ("target", "shifted", "source")
+
+
+class Denoiser(ABC):
+    """A noise-prediction model ε_θ(x, t, c) with the training chain it was trained on.
+
+    To bring your own model, subclass it, set the attributes and write `predict_noise`.
+
+    Attributes:
+        name: what tables and figures call it.
+        shape: (C, H, W) of the space the diffusion runs in.
+        training_alphas_cumprod: (N,), float64, ᾱ of every training step.
+        timestep_scale: network time of one training step.
+        convention: the inversion convention of the model's own code ("target", "shifted", "source").
+        clip: whether the model's own code clips the predicted x_0 to [-1, 1].
+        digest: identifies the weights; part of every cache key.
+        device: where the network lives.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    training_alphas_cumprod: torch.Tensor
+    timestep_scale: float = 1.0
+    convention: str = "target"
+    clip: bool = False
+    digest: str
+    device: torch.device = torch.device("cpu")
+
+    @abstractmethod
+    def predict_noise(self, x: torch.Tensor, timestep: torch.Tensor, condition=None) -> torch.Tensor:
+        """ε_θ(x, t, c).
+
+        Args:
+            x: (N, C, H, W).
+            timestep: scalar or (N,), in the network's own time (see `Schedule.timesteps`).
+            condition: None or one entry per image.
+
+        Returns:
+            (N, C, H, W); a learned variance is already dropped.
+        """
+
+    def decode(self, image: torch.Tensor) -> torch.Tensor:
+        """Diffusion space to pixels in [-1, 1], (N, 3, H, W). The identity for pixel models."""
+        return image
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels in [-1, 1] to the diffusion space. The identity for pixel models."""
+        return pixels
+
+    def schedule(self, num_steps: int) -> Schedule:
+        """Levels of a T-step DDIM grid; raises ValueError if T exceeds the training steps."""
+        return ddim_schedule(self.training_alphas_cumprod, num_steps, self.timestep_scale)
+
+    def sample_noise(self, n: int, seed: int = 0, start: int = 0) -> torch.Tensor:
+        """x_T of images start..start+n-1, (n, C, H, W), float32, on the model's device.
+
+        Image i's noise depends on (seed, i) alone: not on device, batch, count or shard.
+        """
+        if n < 1 or start < 0 or seed < 0:
+            raise ValueError(f"n must be at least 1, seed and start at least 0, got {n=}, {seed=}, {start=}")
+        return torch.stack([_noise(self.shape, seed, i) for i in range(start, start + n)]).to(self.device)
+
+
+def _noise(shape: tuple[int, ...], seed: int, index: int) -> torch.Tensor:
+    state = np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0]
+    generator = torch.Generator("cpu").manual_seed(int(state >> np.uint64(1)))
+    return torch.randn(shape, generator=generator)

@@ -1,0 +1,82 @@
+"""What to keep or reduce while a trajectory runs, so that memory need not grow with T."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an observer sees of one move of one micro-batch.
+
+    Attributes:
+        level: 1..T, the level whose ε moves the state (sampling: away from it; inversion: towards it).
+        timestep: what the network was told.
+        before, after: (n, C, H, W), the state around the move.
+        noise_prediction: (n, C, H, W), the ε that took it there (re-derived where x_0 was clipped).
+        images: which of the N images these are.
+    """
+
+    level: int
+    timestep: float
+    before: torch.Tensor
+    noise_prediction: torch.Tensor
+    after: torch.Tensor
+    images: slice
+
+
+class Observer(Protocol):
+    """Is told how many images and which levels are coming, then sees every step."""
+
+    def start(self, num_images: int, levels: list[int]) -> None: ...
+
+    def __call__(self, step: Step) -> None: ...
+
+
+class Collect:
+    """Keep `function(step)` of every image at the wanted levels.
+
+    Args:
+        function: Step -> (n, ...), one entry per image of the micro-batch.
+        levels: which of 1..T to look at; None: all.
+
+    Attributes:
+        values: (N, L, ...), on the CPU; the levels in ascending order.
+        levels: the L levels kept.
+    """
+
+    def __init__(self, function: Callable[[Step], torch.Tensor], levels: Iterable[int] | None = None):
+        self.function = function
+        self.wanted = None if levels is None else set(levels)
+
+    def start(self, num_images: int, levels: list[int]) -> None:
+        """Forget what was seen; raises ValueError if a wanted level is not coming."""
+        missing = (self.wanted or set()) - set(levels)
+        if missing:
+            raise ValueError(f"levels must be within 1..{max(levels)}, got {sorted(missing)}")
+        self.levels = sorted(levels if self.wanted is None else self.wanted)
+        self.places = {level: place for place, level in enumerate(self.levels)}
+        self.num_images, self.values = num_images, None
+
+    def __call__(self, step: Step) -> None:
+        """Reduce one step."""
+        if step.level not in self.places:
+            return
+        value = self.function(step).cpu()
+        if self.values is None:
+            self.values = torch.empty(self.num_images, len(self.levels), *value.shape[1:], dtype=value.dtype)
+        self.values[step.images, self.places[step.level]] = value
+
+
+def states(levels: Iterable[int] | None = None) -> Collect:
+    """The state after each move, (N, L, C, H, W): x_{l-1} when sampling, x̂_l when inverting."""
+    return Collect(lambda step: step.after, levels)
+
+
+def noise_predictions(levels: Iterable[int] | None = None) -> Collect:
+    """The ε of each move, (N, L, C, H, W); of a sampling run it is `invert`'s ground truth."""
+    return Collect(lambda step: step.noise_prediction, levels)

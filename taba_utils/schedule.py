@@ -1,0 +1,80 @@
+"""Noise levels: the training chain of a model and the T-step DDIM grid cut from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Noise levels of a T-step DDIM grid.
+
+    Attributes:
+        alphas_cumprod: (T + 1,), float64; entry 0 is the clean image (1.0), entry T the noisiest level.
+        timesteps: (T,), float64; entry l - 1 is what the network is told at level l = 1..T.
+    """
+
+    alphas_cumprod: torch.Tensor
+    timesteps: torch.Tensor
+
+    @property
+    def num_steps(self) -> int:
+        """T."""
+        return len(self.timesteps)
+
+
+def linear_alphas_cumprod(steps: int, start: float = 1e-4, end: float = 0.02) -> torch.Tensor:
+    """Training chain of Ho et al.: β linear from `start` to `end`. Returns (steps,), float64."""
+    return torch.cumprod(1 - torch.linspace(start, end, steps, dtype=torch.float64), dim=0)
+
+
+def scaled_linear_alphas_cumprod(steps: int, start: float, end: float) -> torch.Tensor:
+    """Training chain of latent diffusion: √β linear from √start to √end. Returns (steps,), float64."""
+    roots = torch.linspace(math.sqrt(start), math.sqrt(end), steps, dtype=torch.float64)
+    return torch.cumprod(1 - roots.square(), dim=0)
+
+
+def cosine_alphas_cumprod(steps: int, largest_beta: float = 0.999) -> torch.Tensor:
+    """Training chain of Nichol and Dhariwal: ᾱ(u) = cos²(π/2 · (u + 0.008) / 1.008), β ≤ `largest_beta`."""
+    u = torch.arange(steps + 1, dtype=torch.float64) / steps
+    bar = torch.cos((u + 0.008) / 1.008 * math.pi / 2).square()
+    betas = (1 - bar[1:] / bar[:-1]).clamp(max=largest_beta)
+    return torch.cumprod(1 - betas, dim=0)
+
+
+def leading_steps(training_steps: int, num_steps: int) -> torch.Tensor:
+    """Training steps of the grid's levels 1..T, "leading" spacing with offset 0: τ = 0, s, 2s, ...
+
+    The stride s is OpenAI's (`ddimT`): the smallest that leaves exactly T steps. Where no stride does,
+    it is diffusers' training_steps // T; both are the same when T divides the training steps.
+
+    Raises:
+        ValueError: `num_steps` outside 1..training_steps.
+    """
+    if not 1 <= num_steps <= training_steps:
+        raise ValueError(
+            f"num_steps must be between 1 and {training_steps} (the model's training steps), got {num_steps}"
+        )
+    stride = math.ceil(training_steps / num_steps)
+    if math.ceil(training_steps / stride) != num_steps:
+        stride = training_steps // num_steps
+    return torch.arange(num_steps) * stride
+
+
+def ddim_schedule(
+    training_alphas_cumprod: torch.Tensor, num_steps: int, timestep_scale: float = 1.0
+) -> Schedule:
+    """Cut a T-step grid from a training chain.
+
+    Args:
+        training_alphas_cumprod: (N,), ᾱ of every training step; the clean image is no member of it.
+        num_steps: T.
+        timestep_scale: what one training step counts in the network's own time (ADM-32/64: 1000 / 4000).
+    """
+    steps = leading_steps(len(training_alphas_cumprod), num_steps)
+    clean = torch.ones(1, dtype=torch.float64)
+    levels = torch.cat([clean, training_alphas_cumprod.double()[steps]])
+    return Schedule(levels, steps.double() * timestep_scale)

@@ -1,0 +1,71 @@
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from taba_utils.schedule import (
+    cosine_alphas_cumprod,
+    ddim_schedule,
+    leading_steps,
+    linear_alphas_cumprod,
+    scaled_linear_alphas_cumprod,
+)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (linear_alphas_cumprod(1000), {"beta_schedule": "linear"}),
+        (
+            scaled_linear_alphas_cumprod(1000, 0.0015, 0.0195),
+            {"beta_schedule": "scaled_linear", "beta_start": 0.0015, "beta_end": 0.0195},
+        ),
+        (cosine_alphas_cumprod(4000), {"beta_schedule": "squaredcos_cap_v2", "num_train_timesteps": 4000}),
+    ],
+)
+def test_training_chains_equal_those_of_diffusers(ours, theirs):
+    expected = DDIMScheduler(**theirs).alphas_cumprod.double()
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_the_cosine_chain_has_the_published_first_noise_level():
+    sigma = (1 - cosine_alphas_cumprod(4000)[0]).sqrt()
+    assert sigma == pytest.approx(0.0031, abs=5e-5)
+
+
+# stride of OpenAI's `ddimT`: training steps, T, stride, last training step
+@pytest.mark.parametrize(
+    ("training_steps", "num_steps", "stride", "last"),
+    [
+        (1000, 10, 100, 900), (1000, 30, 34, 986), (1000, 32, 32, 992), (1000, 50, 20, 980),
+        (1000, 1000, 1, 999), (4000, 30, 134, 3886), (4000, 64, 63, 3969), (4000, 100, 40, 3960),
+        (4000, 4000, 1, 3999),
+    ],
+)  # fmt: skip
+def test_leading_steps_have_the_stride_of_openai(training_steps, num_steps, stride, last):
+    steps = leading_steps(training_steps, num_steps)
+    assert len(steps) == num_steps
+    assert steps[0] == 0
+    assert steps[-1] == last
+    if num_steps > 1:
+        assert steps[1] == stride
+
+
+def test_where_no_stride_fits_the_steps_are_those_of_diffusers():
+    scheduler = DDIMScheduler(1000)
+    scheduler.set_timesteps(64)
+    assert leading_steps(1000, 64).tolist() == scheduler.timesteps.flip(0).tolist()
+
+
+@pytest.mark.parametrize("num_steps", [0, -1, 1001])
+def test_a_number_of_steps_outside_the_training_chain_is_refused(num_steps):
+    with pytest.raises(ValueError, match=rf"num_steps must be between 1 and 1000 .* got {num_steps}"):
+        leading_steps(1000, num_steps)
+
+
+def test_a_schedule_starts_clean_and_only_gets_noisier():
+    schedule = ddim_schedule(cosine_alphas_cumprod(4000), 50, timestep_scale=0.25)
+    assert schedule.alphas_cumprod.dtype == torch.float64
+    assert schedule.alphas_cumprod[0] == 1
+    assert len(schedule.alphas_cumprod) == schedule.num_steps + 1 == 51
+    assert (schedule.alphas_cumprod.diff() < 0).all()
+    assert schedule.timesteps[:2].tolist() == [0, 20]
