@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from tqdm.auto import tqdm
 
 from taba_utils.denoiser import CONVENTIONS, Denoiser
+from taba_utils.interactive import progress
 from taba_utils.observers import Collect, Observer, Step
 from taba_utils.schedule import Schedule
 
@@ -165,6 +165,7 @@ def _network(denoiser: Denoiser, clip: bool) -> Take:
     def take(x, move, images, condition):
         timestep = torch.full((len(x),), move.timestep, dtype=torch.float32, device=x.device)
         noise_prediction = denoiser.predict_noise(x, timestep, condition)
+        denoiser.evaluations += len(x)
         return ddim_step(x, noise_prediction, move.start, move.end, clip)
 
     return take
@@ -189,7 +190,7 @@ def _walk(denoiser, x, moves: list[Move], take: Take, condition, observers, batc
     for observer in observers:
         observer.start(len(x), [move.level for move in moves])
     starts = range(0, len(x), batch_size)
-    with torch.inference_mode(), tqdm(total=len(starts) * len(moves), delay=3, leave=False) as bar:
+    with torch.inference_mode(), progress(total=len(starts) * len(moves), desc=denoiser.name) as bar:
         for start in starts:
             images = slice(start, min(start + batch_size, len(x)))
             state = x[images].to(denoiser.device)

@@ -26,6 +26,7 @@ class Denoiser(ABC):
         clip: whether the model's own code clips the predicted x_0 to [-1, 1].
         digest: identifies the weights; part of every cache key.
         device: where the network lives.
+        evaluations: network evaluations that sampling and inversion have made so far, counted by image.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Denoiser(ABC):
     clip: bool = False
     digest: str
     device: torch.device = torch.device("cpu")
+    evaluations: int = 0
 
     @abstractmethod
     def predict_noise(self, x: torch.Tensor, timestep: torch.Tensor, condition=None) -> torch.Tensor:

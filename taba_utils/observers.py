@@ -80,3 +80,17 @@ def states(levels: Iterable[int] | None = None) -> Collect:
 def noise_predictions(levels: Iterable[int] | None = None) -> Collect:
     """The ε of each move, (N, L, C, H, W); of a sampling run it is `invert`'s ground truth."""
     return Collect(lambda step: step.noise_prediction, levels)
+
+
+def distance_to(path: torch.Tensor) -> Collect:
+    """Mean absolute difference between each state an inversion reaches and a given path, (N, T).
+
+    Args:
+        path: (N, T + 1, C, H, W), states at levels 0..T; the state after move l is compared with level l.
+    """
+
+    def distance(step: Step) -> torch.Tensor:
+        own = path[step.images, step.level].to(step.after)
+        return (step.after - own).abs().flatten(1).mean(dim=1)
+
+    return Collect(distance)

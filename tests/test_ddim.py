@@ -20,10 +20,10 @@ class Counting(Denoiser):
 
     def __init__(self, clip=False, convention="target"):
         self.training_alphas_cumprod = linear_alphas_cumprod(1000)
-        self.clip, self.convention, self.evaluations = clip, convention, 0
+        self.clip, self.convention, self.calls = clip, convention, 0
 
     def predict_noise(self, x, timestep, condition=None):
-        self.evaluations += len(x)
+        self.calls += len(x)
         shift = 0 if condition is None else condition.reshape(-1, 1, 1, 1)
         return torch.sin(2 * x + timestep.reshape(-1, 1, 1, 1).to(x) / 300) + 0.5 * x + shift
 
@@ -153,9 +153,9 @@ def test_the_inversion_error_falls_with_the_number_of_steps():
 def test_replacing_the_first_steps_costs_that_many_evaluations_less(replaced):
     model = Counting()
     _, image, _ = round_trip(model, 10)
-    truth, model.evaluations = torch.zeros(4, 10, 3, 8, 8), 0
+    truth, model.calls = torch.zeros(4, 10, 3, 8, 8), 0
     result = invert(model, image, model.schedule(10), ground_truth=truth, replace_first=replaced)
-    assert model.evaluations == 4 * (10 - replaced)
+    assert model.calls == 4 * (10 - replaced)
     assert result.evaluations == 10 - replaced
 
 
@@ -203,6 +203,25 @@ def test_observers_see_every_image_at_the_wanted_levels():
     torch.testing.assert_close(kept.values, every.values[:, [1, 6]].flatten(2).norm(dim=2))
 
 
+def test_the_distance_to_the_samplers_path_is_zero_when_every_step_is_exact():
+    model, own, seen = Counting(), observers.noise_predictions(), observers.states()
+    noise, schedule = model.sample_noise(3).double(), model.schedule(10)
+    image = sample(model, noise, schedule, observers=[own, seen]).image
+    path = torch.cat([seen.values, noise[:, None]], dim=1)
+    exact, naive = observers.distance_to(path), observers.distance_to(path)
+    invert(model, image, schedule, ground_truth=own, replace_first=10, observers=[exact])
+    latent = invert(model, image, schedule, observers=[naive], batch_size=2).latent
+    assert exact.values.shape == (3, 10)
+    assert exact.values.max() < 1e-12
+    torch.testing.assert_close(naive.values[:, -1], (latent - noise).abs().flatten(1).mean(1))
+
+
+def test_evaluations_are_counted_by_image():
+    model = Counting()
+    sample(model, model.sample_noise(3), model.schedule(10), batch_size=2)
+    assert model.evaluations == model.calls == 30
+
+
 def test_mistakes_are_refused_before_any_evaluation():
     model, schedule = Counting(convention="shifted"), Counting().schedule(10)
     x, truth = model.sample_noise(2), torch.zeros(2, 3, 3, 8, 8)
@@ -224,4 +243,4 @@ def test_mistakes_are_refused_before_any_evaluation():
         invert(model, x, schedule, convention="target", ground_truth=truth, replace_first=4)
     with pytest.raises(ValueError, match=r"levels must be within 1\.\.10"):
         sample(model, x, schedule, observers=[observers.states([11])])
-    assert model.evaluations == 0
+    assert model.calls == 0

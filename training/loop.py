@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import torch
 from diffusers.training_utils import EMAModel
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
@@ -63,8 +65,8 @@ def train(
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=1e-4)
     average = EMAModel(model.parameters(), decay=recipe.ema_decay, use_ema_warmup=True, power=0.75)
     average.to(device)
-    start = restore(folder / "checkpoint.safetensors", model, optimizer, average)
-    began, running = time.monotonic(), None
+    start, seconds = restore(folder / "checkpoint.safetensors", model, optimizer, average)
+    began, running = time.monotonic() - seconds, None
     bar = tqdm(range(start, recipe.steps), initial=start, total=recipe.steps, mininterval=5)
     for step in bar:
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
@@ -79,16 +81,29 @@ def train(
         average.step(model.parameters())
         running = value.item() if running is None else 0.99 * running + 0.01 * value.item()
         if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
-            save(folder / "checkpoint.safetensors", step + 1, model, optimizer, average)
+            seconds = time.monotonic() - began
+            save(folder / "checkpoint.safetensors", seconds, model, optimizer, average)
             with (folder / "log.txt").open("a") as log:
-                log.write(f"{step + 1} {running:.5f} {time.monotonic() - began:.0f}s\n")
+                log.write(f"{step + 1} {running:.5f} {seconds:.0f}s\n")
             bar.set_postfix(loss=f"{running:.4f}")
             if preview and (step + 1) % (5 * recipe.checkpoint_every) == 0:
                 with averaged(model, average):
                     preview(model, folder / f"samples_{step + 1:06d}.png")
     average.copy_to(model.parameters())
-    save_file(model.state_dict(), folder / "weights.safetensors")
+    facts = {name: str(getattr(recipe, name)) for name in ("steps", "batch_size", "seed", "device")}
+    save_file(model.state_dict(), folder / "weights.safetensors", facts | {"seconds": f"{seconds:.0f}"})
     return model.eval()
+
+
+def arguments(description: str, steps: int, folder: str) -> argparse.Namespace:
+    """Command line of every training script: --steps, --device, --folder."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--steps", type=int, default=steps, help="optimiser steps in all")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(folder), help="for checkpoints; resumes from there"
+    )
+    return parser.parse_args()
 
 
 def batch_indices(step: int, items: int, recipe: Recipe) -> torch.Tensor:
@@ -115,22 +130,24 @@ class averaged:
         self.model.train()
 
 
-def save(path: Path, step: int, model, optimizer, average) -> None:
+def save(path: Path, seconds: float, model, optimizer, average) -> None:
     """Write a checkpoint atomically, as safetensors."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"average.{i}": v for i, v in enumerate(average.shadow_params)}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
     tensors = {k: v.detach().cpu().clone() for k, v in tensors.items()}
-    save_file(tensors, path.with_suffix(".part"), metadata={"step": str(step)})
+    save_file(tensors, path.with_suffix(".part"), {"seconds": f"{seconds:.0f}"})
     path.with_suffix(".part").replace(path)
 
 
-def restore(path: Path, model, optimizer, average) -> int:
-    """Load a checkpoint if there is one; return the number of steps done."""
+def restore(path: Path, model, optimizer, average) -> tuple[int, float]:
+    """Load a checkpoint if there is one; return the steps done and the seconds they took."""
     if not path.exists():
-        return 0
+        return 0, 0.0
     tensors = load_file(path)
+    with safe_open(path, "pt") as file:
+        seconds = float(file.metadata()["seconds"])
     pick = lambda head: {k[len(head) :]: v for k, v in tensors.items() if k.startswith(head)}  # noqa: E731
     model.load_state_dict(pick("model."))
     shadow = pick("average.")
@@ -143,4 +160,4 @@ def restore(path: Path, model, optimizer, average) -> int:
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     done = int(state[0]["step"])
     average.optimization_step = done
-    return done
+    return done, seconds

@@ -1,0 +1,76 @@
+"""Plain areas of an image: where neighbouring pixels hardly differ (App. C)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import pad
+
+from taba_utils.metrics._checks import require_images
+
+
+def plain_mask(image: torch.Tensor, threshold: float = 0.025) -> torch.Tensor:
+    """M_p: pixels whose differences to the next row and column average under τ in every channel.
+
+    D = (D_H + D_W) / 2 with D_H = |I[h+1, w] - I[h, w]| and D_W = |I[h, w+1] - I[h, w]|; M_c = [D_c < τ]
+    (Eq. 13); M_p = ∏_c M_c (Eq. 14). As in App. C, D_H is padded with zeros in the last row and D_W in the
+    last column. There only half of one difference is left, and the bottom right pixel is always plain. The
+    mask of the other, non-plain pixels is `~plain_mask(image)`.
+
+    Args:
+        image: (N, C, H, W), float, in [-1, 1]. Rounding to 8 bits (steps of 2 / 255) changes the mask.
+        threshold: τ, above 0, in units of `image` (0.025 is 3.2 of 255 grey levels).
+
+    Returns:
+        (N, H, W), bool.
+
+    Raises:
+        ValueError: an image that is no float tensor of that shape; τ not above 0.
+    """
+    require_images("image", image)
+    if not threshold > 0:
+        raise ValueError(f"threshold must be above 0, got {threshold}")
+    image = image.to(torch.promote_types(image.dtype, torch.float32))
+    next_row = pad(image.diff(dim=2).abs(), (0, 0, 0, 1))
+    next_column = pad(image.diff(dim=3).abs(), (0, 1))
+    return ((next_row + next_column) / 2 < threshold).all(dim=1)
+
+
+@dataclass(frozen=True)
+class AreaStatistics:
+    """Mean |latent - noise| and standard deviation of the latent, on plain pixels and on the rest (Tab. 5).
+
+    NaN where there is no such pixel.
+    """
+
+    error_plain: float
+    error_rest: float
+    std_plain: float
+    std_rest: float
+
+
+def per_area_statistics(noise: torch.Tensor, latent: torch.Tensor, plain: torch.Tensor) -> AreaStatistics:
+    """Error and spread of latents on plain pixels and elsewhere, pooled over images (Sec. 3.3, Tab. 5).
+
+    Args:
+        noise, latent: (N, C, H, W), float, x_T and x̂_T; computed in float64.
+        plain: (N, H, W), bool, the mask of the images.
+
+    Raises:
+        ValueError: shapes that do not belong together.
+    """
+    if noise.shape != latent.shape or plain.shape != (len(noise), *noise.shape[2:]):
+        raise ValueError(
+            "noise and latent must be (N, C, H, W) and plain (N, H, W), got "
+            f"{tuple(noise.shape)}, {tuple(latent.shape)} and {tuple(plain.shape)}"
+        )
+    values = latent.double().movedim(1, -1)
+    error = (values - noise.double().movedim(1, -1)).abs()
+    return AreaStatistics(
+        error[plain].mean().item(), error[~plain].mean().item(), _spread(values[plain]), _spread(values[~plain])
+    )
+
+
+def _spread(x: torch.Tensor) -> float:
+    return (x - x.mean()).square().mean().sqrt().item()

@@ -1,0 +1,142 @@
+"""Typed notebook parameters: a misspelt or impossible one is an error before anything is computed."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from taba_utils import models
+from taba_utils.denoiser import CONVENTIONS
+
+
+class ParameterError(ValueError):
+    """A notebook parameter that cannot be used; notebooks show its one line and no traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"ParameterError: {self}"]
+
+
+def check(**given: Any) -> SimpleNamespace:
+    """Check a notebook's parameters and return them as attributes.
+
+    Args:
+        given: every parameter that the notebook declares, by name; names in RULES only. In a notebook the
+            cell that papermill injects is checked too: papermill only logs a name that it does not know.
+
+    Raises:
+        ParameterError: names the parameter, its value and what is allowed.
+    """
+    for name in injected_names():
+        if name not in given:
+            raise ParameterError(_unknown(name, list(given)))
+    for name, value in given.items():
+        if name not in RULES:
+            raise ParameterError(_unknown(name, list(RULES)))
+        problem = RULES[name](value)
+        if problem:
+            raise ParameterError(f"{name} must be {problem}, got {value!r}")
+    chosen = [given["model"]] if "model" in given else given.get("models", [])
+    for steps in [given["num_steps"]] * ("num_steps" in given) + list(given.get("steps_grid", [])):
+        _check_steps("num_steps" if steps == given.get("num_steps") else "steps_grid", steps, chosen)
+    return SimpleNamespace(**given)
+
+
+def injected_names() -> list[str]:
+    """Names assigned in the cell that papermill injected; empty outside papermill's notebooks."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    cells = shell.user_ns.get("In", []) if shell else []
+    sources = [cell for cell in cells if cell.lstrip().startswith("# Parameters\n")]
+    statements = ast.parse(sources[-1]).body if sources else []
+    return [target.id for line in statements if isinstance(line, ast.Assign) for target in line.targets]
+
+
+def _unknown(name: str, allowed: list[str]) -> str:
+    close = difflib.get_close_matches(name, allowed, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    return f"unknown parameter {name!r}{hint} Allowed here: {', '.join(allowed)}"
+
+
+def _check_steps(name: str, steps: int, chosen: list[str]) -> None:
+    for model in chosen:
+        most = models.training_steps(model)
+        if steps > most:
+            raise ParameterError(f"{name} must be between 1 and {most} ({model}'s training steps), got {steps}")
+
+
+# A rule takes a value and returns "" if it is fine, else what is allowed.
+Rule = Callable[[Any], str]
+
+
+def _integer(least: int, most: int) -> Rule:
+    def rule(value):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return "" if whole and least <= value <= most else f"a whole number between {least} and {most}"
+
+    return rule
+
+
+def _list_of(item: Rule) -> Rule:
+    def rule(value):
+        filled = isinstance(value, list) and value and len({repr(entry) for entry in value}) == len(value)
+        problems = [problem for problem in map(item, value) if problem] if filled else [item(None)]
+        return f"a list of one or more different values, each {problems[0]}" if not filled or problems else ""
+
+    return rule
+
+
+def _one_of(allowed: Callable[[], list]) -> Rule:
+    return lambda value: "" if value in allowed() else f"one of {allowed()}"
+
+
+def _optional(rule: Rule) -> Rule:
+    def relaxed(value):
+        problem = "" if value is None else rule(value)
+        return problem and f"None or {problem}"
+
+    return relaxed
+
+
+def _devices() -> list[str]:
+    cuda = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))] if torch.cuda.is_available() else []
+    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
+def _writable_folder(value: Any) -> str:
+    allowed = "a folder that can be written"
+    if not isinstance(value, str) or not value:
+        return allowed
+    try:
+        folder = Path(value).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        return f"{allowed} ({error.strerror})"
+    return ""
+
+
+def _name(value: Any) -> str:
+    return "" if isinstance(value, str) and value.isidentifier() else "the name of a folder in references/"
+
+
+RULES: dict[str, Rule] = {
+    "model": _one_of(models.list_names),
+    "models": _list_of(_one_of(models.list_names)),
+    "num_images": _integer(2, 1_000_000),
+    "num_steps": _integer(1, 100_000),
+    "steps_grid": _list_of(_integer(1, 100_000)),
+    "seeds": _list_of(_integer(0, 2**32 - 1)),
+    "device": _one_of(_devices),
+    "batch_size": _integer(1, 4096),
+    "convention": _optional(_one_of(lambda: list(CONVENTIONS))),
+    "cache_dir": _optional(_writable_folder),
+    "figures_dir": _optional(_writable_folder),
+    "references": _optional(_name),
+}
