@@ -225,6 +225,16 @@ def test_a_damaged_shard_is_said_in_one_line_and_redone(runs, tmp_path, capsys, 
     assert capsys.readouterr().err == ""
 
 
+def test_a_damaged_shard_is_said_once_even_if_fewer_images_are_wanted(runs, tmp_path, capsys):
+    image = runs().image(20)
+    (victim,) = shards(tmp_path)
+    victim.write_bytes(victim.read_bytes()[:-1])
+    assert_same(runs().image(10), image[:10])
+    assert capsys.readouterr().err.count("\n") == 1
+    assert_same(runs(Toy(left=0)).image(10), image[:10])
+    assert capsys.readouterr().err == ""
+
+
 def test_the_samplers_own_noise_is_kept_in_the_same_pass(runs):
     made = runs(keep_predictions=3)
     made.image(10)
@@ -255,6 +265,15 @@ def test_images_stored_without_their_predictions_are_sampled_once_more(runs):
     fewer = runs(Toy(left=0), keep_predictions=1)
     assert torch.equal(fewer.image(70), images)
     assert_same(fewer.latent(80, replace_first=1), more.latent(80, replace_first=1))
+
+
+def test_predictions_stored_for_fewer_images_than_the_images_catch_up(runs):
+    runs(keep_predictions=2).image(5)
+    runs(keep_predictions=1).image(10)
+    made = runs(keep_predictions=2)
+    assert_same(made.image(20), by_hand(20)[0])
+    assert made.evaluations == 15 * STEPS
+    assert_same(made.latent(20, replace_first=2), by_hand(20, replace_first=2)[1])
 
 
 def test_a_full_disk_loses_nothing_that_is_in_memory(runs, tmp_path, monkeypatch, capsys):

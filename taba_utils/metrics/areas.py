@@ -68,7 +68,10 @@ def per_area_statistics(noise: torch.Tensor, latent: torch.Tensor, plain: torch.
     values = latent.double().movedim(1, -1)
     error = (values - noise.double().movedim(1, -1)).abs()
     return AreaStatistics(
-        error[plain].mean().item(), error[~plain].mean().item(), _spread(values[plain]), _spread(values[~plain])
+        error[plain].mean().item(),
+        error[~plain].mean().item(),
+        _spread(values[plain]),
+        _spread(values[~plain]),
     )
 
 

@@ -49,11 +49,11 @@ def top_k_correlation(x: torch.Tensor, patch_size: int = 8, k: int = 20) -> tupl
 def correlation_floor(n: int, channels: int, patch_size: int = 8, k: int = 20) -> float:
     """Expectation of `top_k_correlation`'s mean for Gaussian white noise of `n` samples.
 
-    Let M be the number of pairs in a patch and q(u) the |r| that one of them exceeds with probability u. That
-    pair is among the k largest when fewer than k of the other M - 1 exceed it, so the mean of the k largest is
-    (M / k) ∫ q(u) P(Bin(M - 1, u) < k) du. For independent Gaussian values r² ~ Beta(1/2, (n - 2) / 2) exactly.
-    The one approximation is to count the pairs as independent; any two of them are, three with a common
-    triangle are not.
+    Let M be the number of pairs in a patch and q(u) the |r| that a pair exceeds with probability u. A pair is
+    among the k largest when fewer than k of the other M - 1 exceed it, so the mean of the k largest is
+    (M / k) ∫ q(u) P(Bin(M - 1, u) < k) du over u from 0 to 1. For independent Gaussian values
+    r² ~ Beta(1/2, (n - 2) / 2) exactly. The one approximation is to count all pairs as independent: any two
+    of them are, the three of a triangle are not.
 
     For large n and k the integral becomes the tail mean (2 φ(z) / p) / √n with p = k / M and
     z = Φ⁻¹(1 - p / 2): 3.53 / √n for three channels, 3.68 / √n for four, patches of 8 and k = 20.
@@ -97,7 +97,7 @@ def spatial_autocorrelation(x: torch.Tensor, lag: int = 1) -> torch.Tensor:
     require_images("x", x)
     smaller = min(x.shape[2:])
     if smaller < 2:
-        raise ValueError(f"x must have images of at least 2 x 2 pixels, got shape {tuple(x.shape)}")
+        raise ValueError(f"x must have H and W at least 2, got shape {tuple(x.shape)}")
     if not 1 <= lag < smaller:
         raise ValueError(f"lag must be between 1 and {smaller - 1} (smaller side - 1), got {lag}")
     return torch.stack([_lagged_correlation(image, lag) for image in x])

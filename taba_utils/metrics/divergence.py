@@ -14,8 +14,8 @@ VALUES_AT_ONCE = 2**20  # keeps the float64 copies small
 def gaussian_kl(p: torch.Tensor, q: torch.Tensor) -> float:
     """KL( N(μ_p, σ_p²) ‖ N(μ_q, σ_q²) ) in nats, mean and variance pooled over all values of a tensor.
 
-    ln(σ_q / σ_p) + (σ_p² + (μ_p - μ_q)²) / (2 σ_q²) - 1/2. Tab. 9 is `gaussian_kl(noise, latent)`: a latent of
-    variance 0.29 is 0.60 from unit noise in this direction and 0.26 in the other. Only the pooled moments
+    ln(σ_q / σ_p) + (σ_p² + (μ_p - μ_q)²) / (2 σ_q²) - 1/2. Tab. 9 is `gaussian_kl(noise, latent)`: a latent
+    of variance 0.29 is 0.60 from unit noise in this direction and 0.26 in the other. Only the pooled moments
     count: values that are correlated, or plain in one area, change it through their variance alone.
 
     Args:

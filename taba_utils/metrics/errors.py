@@ -59,6 +59,8 @@ def _reduce_differences(
     require_float("x", x)
     require_float("y", y)
     if x.ndim == 0 or x.shape != y.shape:
-        raise ValueError(f"x and y must both be (N, ...), got shapes {tuple(x.shape)} and {tuple(y.shape)}")
+        raise ValueError(
+            f"x and y must have one shape (N, ...), got shapes {tuple(x.shape)} and {tuple(y.shape)}"
+        )
     parts = zip(x.split(IMAGES_AT_ONCE), y.split(IMAGES_AT_ONCE), strict=True)
     return torch.cat([reduce((a.double() - b.double()).reshape(len(a), -1)) for a, b in parts])

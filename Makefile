@@ -1,0 +1,69 @@
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+VENV ?= .venv
+PROFILE ?= mini
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+QUIET := 2>&1 | { grep -v -e 'TCP without encryption' -e '^Input Notebook' -e '^Executing notebook' || true; }
+
+help: ## say what there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(READY) ## make the environment in .venv
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+paper: $(READY) ## run every notebook: copies in results/, pictures in figures/
+	@mkdir -p results/$(PROFILE)
+	@for notebook in $(NOTEBOOKS); do \
+		name=$$(basename $$notebook .ipynb); start=$$SECONDS; \
+		$(BIN)/papermill $$notebook results/$(PROFILE)/$$name.ipynb -f params/$(PROFILE)/$$name.yaml \
+			--no-progress-bar --autosave-cell-every 10 $(QUIET); \
+		echo "$$name: $$((SECONDS - start)) s, results/$(PROFILE)/$$name.ipynb"; \
+	done
+
+test: $(READY) ## unit tests, then every notebook against the reference numbers
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env -m '' notebooks
+
+test-browser: $(READY) ## notebook 00 in JupyterLab in headless Chromium (needs chromium and chromedriver)
+	$(BIN)/python -m pytest -m browser tests/test_browser.py
+
+lab: $(READY) ## open the notebooks
+	$(BIN)/jupyter lab notebooks
+
+reference: $(READY) ## run the notebooks in place and write references/; a second run sets the tolerances
+	@for mode in update tolerance; do \
+		for notebook in $(NOTEBOOKS); do \
+			echo "$$mode $$notebook"; \
+			if [ $$mode = update ]; then target="--inplace"; else target="--output-dir results/tolerance"; fi; \
+			if [ $$mode = tolerance ]; then export OMP_NUM_THREADS=1 TABA_CACHE=$$PWD/results/tolerance/cache; fi; \
+			TABA_REFERENCE=$$mode $(BIN)/jupyter nbconvert --log-level WARN --to notebook --execute $$target $$notebook $(QUIET); \
+		done; \
+	done
+	$(MAKE) --no-print-directory paper
+
+lint: $(READY) ## ruff, format and rules, notebooks included
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(READY) ## let ruff rewrite
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## pin the newest versions that work together
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet '.[notebooks,judges,train,dev]'
+	build/lock/bin/pip freeze --exclude taba > requirements.lock
+
+clean: ## remove what the commands above made, but for the environment
+	rm -rf results build
+
+.PHONY: help setup paper test test-browser lab reference lint format lock clean

@@ -1,0 +1,117 @@
+import pytest
+import torch
+
+from taba_utils.metrics import plain_mask
+
+
+def noisy_images(*shape: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (0.03 * torch.randn(shape, generator=generator)).clamp(-1, 1)
+
+
+def literal_mask(image: torch.Tensor, threshold: float) -> torch.Tensor:
+    """App. C for one image, pixel by pixel."""
+    channels, height, width = image.shape
+    mask = torch.empty(height, width, dtype=torch.bool)
+    for h in range(height):
+        for w in range(width):
+            plain = True
+            for c in range(channels):
+                below = abs(image[c, h + 1, w] - image[c, h, w]) if h + 1 < height else 0
+                right = abs(image[c, h, w + 1] - image[c, h, w]) if w + 1 < width else 0
+                plain = plain and bool((below + right) / 2 < threshold)
+            mask[h, w] = plain
+    return mask
+
+
+def test_the_mask_of_a_small_drawing_is_the_one_drawn_by_hand():
+    # steps of 0.04 stay under τ where the other neighbour is equal: 0.04 / 2 = 0.02; two of them do not: 0.04
+    image = torch.tensor(
+        [
+            [0.00, 0.00, 0.04, 0.04],
+            [0.00, 0.00, 0.00, 0.10],
+            [0.04, 0.04, 0.10, 0.60],
+        ]
+    )
+    expected = torch.tensor(
+        [
+            [1, 1, 1, 0],  # D: 0, .02, .02, and in the last column half of .06: .03
+            [1, 1, 0, 0],  # D: .02, .02, .10, and half of .50
+            [
+                1,
+                0,
+                0,
+                1,
+            ],  # last row, half of what lies to the right: 0, .03, .25; the corner has no neighbour
+        ]
+    ).bool()
+    assert plain_mask(image[None, None]).tolist() == [expected.tolist()]
+
+
+@pytest.mark.parametrize("threshold", [0.01, 0.025, 0.05])
+def test_the_mask_is_its_literal_definition(threshold):
+    images = noisy_images(4, 3, 5, 6)
+    expected = torch.stack([literal_mask(image, threshold) for image in images])
+    assert 0 < expected.sum() < expected.numel()
+    assert torch.equal(plain_mask(images, threshold), expected)
+
+
+def test_one_textured_channel_is_enough_for_a_pixel_not_to_be_plain():
+    image = torch.zeros(1, 3, 3, 3)
+    image[0, 1, 1, 1] = 0.5
+    expected = torch.ones(3, 3, dtype=torch.bool)
+    expected[0, 1] = expected[1, 0] = expected[1, 1] = False
+    assert torch.equal(plain_mask(image)[0], expected)
+
+
+def test_a_difference_equal_to_the_threshold_is_not_plain():
+    image = torch.tensor([0.0, 0.5, 0.5]).view(1, 1, 1, 3)
+    assert plain_mask(image, threshold=0.25).flatten().tolist() == [False, True, True]
+
+
+def test_a_constant_image_is_plain_everywhere():
+    assert plain_mask(torch.full((2, 3, 4, 5), 0.3)).all()
+    assert plain_mask(torch.zeros(1, 3, 1, 1)).all()
+
+
+def test_brightness_and_sign_do_not_change_the_mask():
+    images = noisy_images(2, 3, 8, 8).double()
+    assert torch.equal(plain_mask(0.5 - images), plain_mask(images))
+
+
+def test_a_pixel_that_is_not_a_number_is_not_plain():
+    image = torch.zeros(1, 1, 2, 2)
+    image[0, 0, 0, 0] = torch.nan
+    assert plain_mask(image).flatten().tolist() == [False, True, True, True]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_every_float_type_gives_the_mask_that_its_values_give_in_float32(dtype):
+    images = (128 * noisy_images(4, 3, 8, 8)).round() / 128  # exact in every type
+    mask = plain_mask(images)
+    assert 0 < mask.sum() < mask.numel()
+    assert torch.equal(plain_mask(images.to(dtype)), mask)
+
+
+def test_differences_of_half_precision_images_are_not_rounded_again():
+    image = (
+        torch.tensor([-0.9961, 0.0513]).bfloat16().view(1, 1, 1, 2)
+    )  # their difference has too many digits
+    threshold = ((image[..., 1].float() - image[..., 0].float()) / 2).item() * (1 + 1e-4)
+    assert plain_mask(image, threshold).all()
+    assert not plain_mask(image, threshold * (1 - 2e-4)).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "threshold", "message"),
+    [
+        (torch.zeros(3, 8, 8), 0.025, r"image must be \(N, C, H, W\), got shape \(3, 8, 8\)"),
+        (torch.zeros(1, 3, 8, 8).byte(), 0.025, r"image must have a floating-point dtype, got torch\.uint8"),
+        (torch.zeros(1, 3, 8, 0), 0.025, "image must not be empty"),
+        (torch.zeros(1, 3, 8, 8), 0.0, r"threshold must be above 0, got 0\.0"),
+        (torch.zeros(1, 3, 8, 8), float("nan"), "threshold must be above 0, got nan"),
+    ],
+)
+def test_impossible_masks_are_refused(image, threshold, message):
+    with pytest.raises(ValueError, match=message):
+        plain_mask(image, threshold)
