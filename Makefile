@@ -61,7 +61,7 @@ format: $(READY) ## let ruff rewrite
 lock: ## pin the newest versions that work together
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet '.[notebooks,judges,train,dev]'
-	build/lock/bin/pip freeze --exclude taba > requirements.lock
+	build/lock/bin/pip freeze --exclude taba | sed -E '/^(nvidia|cuda|triton)/ s/$$/ ; sys_platform == "linux"/' > requirements.lock
 
 clean: ## remove what the commands above made, but for the environment
 	rm -rf results build

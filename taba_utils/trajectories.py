@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,11 @@ import safetensors.torch
 import torch
 from tqdm.auto import tqdm
 
-from taba_utils import observers
+from taba_utils import ddim, denoiser, observers, schedule
 from taba_utils.ddim import inversion_moves, invert, sample
 from taba_utils.denoiser import Denoiser
 from taba_utils.interactive import progress
 
-VERSION = 1  # of the numbers and of the files: another one shares nothing with this one
 SHARD_SIZE = 64  # images
 STALE_AFTER = 3600.0  # seconds: no write takes that long, so an older temporary file is a dead run's
 
@@ -167,7 +167,7 @@ class Trajectories:
 
     def _store(self, kind: str, **more) -> _ShardStore:
         key = {
-            "version": VERSION,
+            "code": _code_digest(),
             "kind": kind,
             "digest": self.denoiser.digest,
             "shape": list(self.denoiser.shape),
@@ -260,6 +260,13 @@ class _ShardStore:
         """One line that does not tear a progress bar."""
         shard = f"{self.key['kind']} shard {start // SHARD_SIZE} in {self.folder}"
         tqdm.write(f"cache: {shard} {what}", file=sys.stderr)
+
+
+@cache
+def _code_digest() -> str:
+    """Identifies the sampler and inverter: results of other code are not looked at."""
+    sources = (inspect.getsource(module) for module in (ddim, denoiser, schedule))
+    return hashlib.sha256("".join(sources).encode()).hexdigest()[:16]
 
 
 def _condition_digest(condition, count: int) -> str:

@@ -1,6 +1,9 @@
+import math
+
 import pytest
 import torch
 
+from taba_utils import metrics
 from taba_utils.metrics import plain_mask
 
 
@@ -115,3 +118,21 @@ def test_differences_of_half_precision_images_are_not_rounded_again():
 def test_impossible_masks_are_refused(image, threshold, message):
     with pytest.raises(ValueError, match=message):
         plain_mask(image, threshold)
+
+
+def test_area_statistics_of_known_areas():
+    noise, plain = torch.randn(200, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.zeros(200, 8, 8, dtype=torch.bool)
+    plain[..., :4] = True
+    latent = torch.where(plain[:, None], 0.5 * noise, noise)
+    found = metrics.per_area_statistics(noise, latent, plain)
+    assert found.std_plain == pytest.approx(0.5, abs=0.01)
+    assert found.std_rest == pytest.approx(1, abs=0.02)
+    assert found.error_plain == pytest.approx(0.5 * math.sqrt(2 / math.pi), abs=0.01)
+    assert found.error_rest == 0
+    assert math.isnan(metrics.per_area_statistics(noise, latent, plain | True).error_rest)
+
+
+def test_area_statistics_of_shapes_that_do_not_belong_together_are_refused():
+    x = torch.zeros(2, 3, 8, 8)
+    with pytest.raises(ValueError, match=r"plain \(N, H, W\), got .*\(2, 4, 4\)"):
+        metrics.per_area_statistics(x, x, torch.zeros(2, 4, 4, dtype=torch.bool))

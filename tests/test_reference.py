@@ -1,0 +1,122 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from taba_utils.models.gaussian import half_plain
+from taba_utils.reference import Claim, Run
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "references").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TABA_REFERENCE", raising=False)
+    return tmp_path
+
+
+def run(values=(1.0, 2.0, 3.0), margins=(1.0, 1.1, 0.9), num_steps=50, number="error", **more):
+    made = Run("nb", SimpleNamespace(num_steps=num_steps, seeds=[0, 1, 2], device="cpu", references="mini", **more))
+    made.record_model(half_plain((1, 2, 2)))
+    made.record(number, values)
+    made.claim("latents differ", margins)
+    return made
+
+
+def stored(folder):
+    return json.loads((folder / "references" / "mini" / "nb.json").read_text())
+
+
+def written(monkeypatch, mode="update", **options):
+    monkeypatch.setenv("TABA_REFERENCE", mode)
+    verdict = run(**options).check()
+    monkeypatch.delenv("TABA_REFERENCE")
+    return verdict
+
+
+@pytest.mark.parametrize(
+    ("margins", "verdict"),
+    [
+        ((1.0, 1.1, 0.9), "holds"),
+        ((-1.0, -1.1, -0.9), "does not hold"),
+        ((1.0, -1.0, 0.1), "undecided"),
+        ((1.0,), "undecided"),
+        ((float("nan"), 1.0), "undecided"),
+        ((0.0, 0.0), "undecided"),
+    ],
+)
+def test_a_claim_is_decided_by_two_standard_errors(margins, verdict):
+    assert Claim("", margins).verdict == verdict
+
+
+def test_a_run_agrees_with_the_reference_it_wrote(folder, monkeypatch):
+    verdict = "all 1 numbers and 1 verdicts agree with references/mini/nb.json"
+    assert written(monkeypatch) == verdict
+    assert run().check() == verdict
+    assert stored(folder)["numbers"]["error"] == {
+        "values": [1.0, 2.0, 3.0], "mean": 2.0, "spread": 1.0, "tolerance": 3e-4,
+    }  # fmt: skip
+
+
+def test_a_number_that_moved_on_one_seed_is_named(folder, monkeypatch):
+    written(monkeypatch)
+    verdict = run(values=(1.0, 2.001, 3.0)).check()
+    assert verdict.startswith("differs from references/mini/nb.json:")
+    assert "error: 1, 2.001, 3 here, 1, 2, 3 there, allowed difference 0.0003" in verdict
+    assert "agree" in run(values=(1.0, 2.0002, 3.0)).check()
+
+
+@pytest.mark.parametrize("values", [(1.0, 2.0), (1.0, float("nan"), 3.0), (1.0, float("inf"), 3.0)])
+def test_missing_seeds_and_numbers_that_are_none_never_agree(folder, monkeypatch, values):
+    written(monkeypatch)
+    assert "differs" in run(values=values).check()
+
+
+def test_numbers_that_are_new_or_gone_are_named(folder, monkeypatch):
+    written(monkeypatch)
+    verdict = run(number="other").check()
+    assert "error: missing from this run" in verdict
+    assert "other: not in the reference" in verdict
+
+
+def test_a_claim_that_turned_is_named(folder, monkeypatch):
+    written(monkeypatch)
+    assert "latents differ: undecided here, holds there" in run(margins=(1.0, -1.0, 0.0)).check()
+
+
+def test_runs_with_other_parameters_or_weights_are_not_compared(folder, monkeypatch):
+    written(monkeypatch)
+    assert run(num_steps=100).check() == (
+        "not compared: num_steps is 100 here, 50 in references/mini/nb.json"
+    )
+    assert "agree" in run(batch_size=7, cache_dir="elsewhere").check()
+    other = run()
+    other.models["gaussian"] = "other weights"
+    assert "not compared: gaussian is other weights here" in other.check()
+
+
+def test_without_a_reference_nothing_is_compared(folder):
+    assert run().check() == "not compared: there is no references/mini/nb.json"
+
+
+def test_a_second_run_sets_the_tolerance_to_ten_times_what_it_moved(folder, monkeypatch):
+    written(monkeypatch)
+    written(monkeypatch, mode="tolerance", values=(1.0, 2.001, 3.0))
+    number = stored(folder)["numbers"]["error"]
+    assert number["tolerance"] == pytest.approx(0.01)
+    assert number["values"] == [1.0, 2.0, 3.0]
+    assert "agree" in run(values=(1.0, 2.009, 3.0)).check()
+    assert "differs" in run(values=(1.0, 2.011, 3.0)).check()
+
+
+def test_a_number_is_recorded_once():
+    made = run()
+    with pytest.raises(ValueError, match="name must be new, got 'error' again"):
+        made.record("error", [1.0])
+
+
+def test_the_claims_table_and_the_verdicts_say_the_same():
+    made = run()
+    assert made.verdicts() == "holds: latents differ"
+    assert made.claims_table().loc["latents differ", "verdict"] == "holds"
+    assert made.claims_table().loc["latents differ", "margin"] == 1
