@@ -178,7 +178,7 @@ def correlations(table: Mapping[str, Mapping[str, tuple[float, float]]], floor: 
             axes.bar(position, means, 0.25, yerr=spreads, color=COLOURS[kind], label=kind, capsize=2)
         axes.axhline(floor, color="0.3", lw=1, ls="--", label="white noise, expected")
         axes.set_xticks(range(len(table)), list(table))
-        axes.set(ylabel="mean of the top-20 |r|", ylim=(0, 1.05))
+        axes.set(ylabel="mean of the top-20 |r|", ylim=(0, 1.05), xlim=(-1, max(len(table), 2)))
         axes.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.2))
     return figure
 

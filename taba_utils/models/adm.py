@@ -1,11 +1,16 @@
-"""The ADM family (Dhariwal and Nichol, 2021): a U-Net on pixels, unconditional."""
+"""The ADM family (Dhariwal and Nichol, 2021): a U-Net on pixels, unconditional or class-conditional."""
 
 from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
 
 import torch
 from diffusers import UNet2DModel
 
 from taba_utils.denoiser import Denoiser
+from taba_utils.models.openai_format import build_unet, complete, convert
+from taba_utils.schedule import cosine_alphas_cumprod, linear_alphas_cumprod
 
 
 class ADM(Denoiser):
@@ -39,6 +44,58 @@ class ADM(Denoiser):
         self.timestep_scale, self.convention, self.clip = timestep_scale, convention, clip
 
     def predict_noise(self, x: torch.Tensor, timestep: torch.Tensor, condition=None) -> torch.Tensor:
-        """ε_θ(x, t), (N, 3, H, W); `timestep` may be fractional."""
+        """ε_θ(x, t, c), (N, 3, H, W); `timestep` may be fractional, `condition` holds class labels, (N,)."""
         told = torch.as_tensor(timestep, dtype=torch.float32, device=x.device).expand(len(x))
-        return self.unet(x.to(self.unet.dtype), told).sample[:, : self.shape[0]].to(x.dtype)
+        labels = None if condition is None else torch.as_tensor(condition, device=x.device)
+        prediction = self.unet(x.to(self.unet.dtype), told, class_labels=labels).sample
+        return prediction[:, : self.shape[0]].to(x.dtype)
+
+
+def load_openai(
+    state_dict: Mapping[str, torch.Tensor],
+    config: Mapping[str, object],
+    name: str = "adm",
+    device: str | torch.device = "cpu",
+) -> ADM:
+    """A checkpoint in OpenAI's format as a Denoiser with the habits of OpenAI's code.
+
+    These are: clipped x_0, the shifted convention of `ddim_reverse_sample`, rescaled timesteps where the
+    flags say so, and no learned variance.
+
+    Args:
+        state_dict: OpenAI's keys; any float type, computed in float32.
+        config: OpenAI's flags, by the names of its scripts; those missing have OpenAI's defaults.
+        name: what tables call the model.
+        device: where it runs.
+
+    Raises:
+        ValueError: flags that cannot be expressed, or a state_dict that does not fit them.
+    """
+    flags = complete(config)
+    unet = build_unet(flags)
+    unet.load_state_dict({key: tensor.float() for key, tensor in convert(state_dict, flags).items()})
+    steps = int(flags["diffusion_steps"])
+    return ADM(
+        unet,
+        name=name,
+        digest=_digest(state_dict, flags),
+        training_alphas_cumprod=_training_chain(flags["noise_schedule"], steps),
+        timestep_scale=1000 / steps if flags["rescale_timesteps"] else 1.0,
+        convention="shifted",
+        device=device,
+    )
+
+
+def _training_chain(noise_schedule: str, steps: int) -> torch.Tensor:
+    """OpenAI's chains; its linear one keeps the total noise of 1,000 steps."""
+    if noise_schedule == "cosine":
+        return cosine_alphas_cumprod(steps)
+    return linear_alphas_cumprod(steps, start=0.1 / steps, end=20 / steps)
+
+
+def _digest(state_dict: Mapping[str, torch.Tensor], flags: dict) -> str:
+    digest = hashlib.sha256(repr(sorted(flags.items())).encode())
+    for key in sorted(state_dict):
+        tensor = state_dict[key].detach().cpu().contiguous()
+        digest.update(key.encode() + tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
