@@ -97,7 +97,11 @@ def level_shift(same: torch.Tensor, above: torch.Tensor) -> Figure:
         moves = np.arange(1, same.shape[1] + 1)
         _band(axes, moves, same, "shifted", label="sampler's level l")
         _band(axes, moves, above, "target", label="sampler's level l + 1")
-        axes.set(xlabel="moves l made by the shifted inversion", ylabel="mean distance of its state", ylim=(0, None))
+        axes.set(
+            xlabel="moves l made by the shifted inversion",
+            ylabel="mean distance of its state",
+            ylim=(0, None),
+        )
         axes.legend(title="distance to")
     return figure
 

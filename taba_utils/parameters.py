@@ -68,7 +68,9 @@ def _check_steps(name: str, steps: int, chosen: list[str]) -> None:
     for model in chosen:
         most = models.training_steps(model)
         if steps > most:
-            raise ParameterError(f"{name} must be between 1 and {most} ({model}'s training steps), got {steps}")
+            raise ParameterError(
+                f"{name} must be between 1 and {most} ({model}'s training steps), got {steps}"
+            )
 
 
 # A rule takes a value and returns "" if it is fine, else what is allowed.
@@ -105,7 +107,11 @@ def _optional(rule: Rule) -> Rule:
 
 
 def _devices() -> list[str]:
-    cuda = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))] if torch.cuda.is_available() else []
+    cuda = (
+        ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        if torch.cuda.is_available()
+        else []
+    )
     return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 

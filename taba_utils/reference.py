@@ -1,10 +1,9 @@
 """Numbers of a run, the paper's claims about them, and the comparison with committed references.
 
 A reference is a JSON file `references/<profile>/<notebook>.json`. It is written when the environment
-variable TABA_REFERENCE is "update". With TABA_REFERENCE "tolerance" a second run, made on another number
-of threads and another micro-batch, widens each number's tolerance to ten times the difference that it
-finds: seeds fix everything but the order of floating-point sums, so that order is what differs between
-machines.
+variable TABA_REFERENCE is "update". With TABA_REFERENCE "tolerance" a second run, made with another
+micro-batch, widens each number's tolerance to ten times the difference that it finds: seeds fix everything
+but the order of floating-point sums, so that order is what differs between machines.
 """
 
 from __future__ import annotations

@@ -28,10 +28,24 @@ def lab(tmp_path):
     clear = [sys.executable, "-m", "jupyter", "nbconvert", "--clear-output", "--inplace", str(folder / NAME)]
     subprocess.run(clear, check=True, capture_output=True)
     log = (tmp_path / "log").open("w")
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0", f"--notebook-dir={folder}"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--port=0",
+        f"--notebook-dir={folder}",
+    ]
     server = subprocess.Popen(command, stderr=log, env=os.environ | {"TABA_CACHE": str(tmp_path / "cache")})
     try:
-        yield wait_for(lambda: re.search(r"http://127\.0\.0\.1:\d+/lab\?token=\w+", (tmp_path / "log").read_text()), 60)[0], folder
+        yield (
+            wait_for(
+                lambda: re.search(r"http://127\.0\.0\.1:\d+/lab\?token=\w+", (tmp_path / "log").read_text()),
+                60,
+            )[0],
+            folder,
+        )
     finally:
         server.terminate()
         server.wait(30)
@@ -64,7 +78,10 @@ def wait_for(condition, seconds):
 def test_notebook_00_runs_in_jupyterlab_from_the_menu(lab, chromium):
     address, folder = lab
     chromium.get(address.replace("/lab?", f"/lab/tree/{NAME}?"))
-    wait_for(lambda: chromium.execute_script("return document.querySelectorAll('.jp-Notebook .jp-Cell').length"), 90)
+    wait_for(
+        lambda: chromium.execute_script("return document.querySelectorAll('.jp-Notebook .jp-Cell').length"),
+        90,
+    )
     time.sleep(5)  # the kernel is being chosen
     press(chromium, "Run")
     press(chromium, "Run All Cells")
@@ -74,10 +91,15 @@ def test_notebook_00_runs_in_jupyterlab_from_the_menu(lab, chromium):
         prompts = chromium.execute_script(
             "return [...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')].map(e => e.innerText)"
         )
-        return max([int(n) for prompt in prompts for n in re.findall(r"\[(\d+)\]", prompt)], default=0) >= expected
+        return (
+            max([int(n) for prompt in prompts for n in re.findall(r"\[(\d+)\]", prompt)], default=0)
+            >= expected
+        )
 
     def scroll_and_look():
-        chromium.execute_script("let n=document.querySelector('.jp-WindowedPanel-outer'); if (n) n.scrollTop += 700")
+        chromium.execute_script(
+            "let n=document.querySelector('.jp-WindowedPanel-outer'); if (n) n.scrollTop += 700"
+        )
         return numbered()
 
     wait_for(scroll_and_look, SECONDS)
@@ -85,7 +107,9 @@ def test_notebook_00_runs_in_jupyterlab_from_the_menu(lab, chromium):
     press(chromium, "Save Notebook")
     cells = wait_for(lambda: executed(folder / NAME, expected), 60)
     assert not [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
-    assert any("jupyter.widget-view" in kind for cell in cells for o in cell["outputs"] for kind in o.get("data", {}))
+    assert any(
+        "jupyter.widget-view" in kind for cell in cells for o in cell["outputs"] for kind in o.get("data", {})
+    )
 
 
 def press(chromium, label: str) -> None:

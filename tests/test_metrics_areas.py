@@ -121,7 +121,10 @@ def test_impossible_masks_are_refused(image, threshold, message):
 
 
 def test_area_statistics_of_known_areas():
-    noise, plain = torch.randn(200, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.zeros(200, 8, 8, dtype=torch.bool)
+    noise, plain = (
+        torch.randn(200, 3, 8, 8, generator=torch.Generator().manual_seed(0)),
+        torch.zeros(200, 8, 8, dtype=torch.bool),
+    )
     plain[..., :4] = True
     latent = torch.where(plain[:, None], 0.5 * noise, noise)
     found = metrics.per_area_statistics(noise, latent, plain)

@@ -23,7 +23,7 @@ def correlated_pair(rho: float, n: int = 10) -> torch.Tensor:
 
 def literal_top_k(x: np.ndarray, patch_size: int, k: int) -> np.ndarray:
     """The k largest |r| of every patch, one pair of values at a time."""
-    n, channels, height, width = x.shape
+    _, channels, height, width = x.shape
     kept = []
     for top in range(0, height, patch_size):
         for left in range(0, width, patch_size):

@@ -22,7 +22,9 @@ def test_an_unknown_model_is_refused():
 
 
 def test_missing_weights_say_where_they_were_looked_for(tmp_path):
-    with pytest.raises(FileNotFoundError, match=rf"no weights of mini-adm in {tmp_path}: expected config.json"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"no weights of mini-adm in {tmp_path}: expected config.json"
+    ):
         taba.load_model("mini-adm", source=tmp_path)
 
 

@@ -27,7 +27,12 @@ references = "mini"
 def execute(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess:
     variables = os.environ | {"PYTHONPATH": str(folder), "TABA_CACHE": str(folder / "cache")} | environment
     return subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, env=variables, capture_output=True, text=True, check=False
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -46,7 +51,15 @@ def workshop(tmp_path_factory) -> Path:
     for made in ("notebooks", "references"):
         (folder / made).mkdir()
     nbformat.write(notebook, folder / "notebooks" / f"{NAME}.ipynb")
-    command = ("jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace", f"notebooks/{NAME}.ipynb")
+    command = (
+        "jupyter",
+        "nbconvert",
+        "--to",
+        "notebook",
+        "--execute",
+        "--inplace",
+        f"notebooks/{NAME}.ipynb",
+    )
     made = execute(folder, *command, TABA_REFERENCE="update")
     assert made.returncode == 0, made.stderr
     return folder

@@ -7,7 +7,14 @@ import pytest
 from taba_utils import parameters
 from taba_utils.parameters import ParameterError
 
-GOOD = {"model": "mini-adm", "num_images": 4, "num_steps": 50, "seeds": [0, 1], "device": "cpu", "batch_size": 8}
+GOOD = {
+    "model": "mini-adm",
+    "num_images": 4,
+    "num_steps": 50,
+    "seeds": [0, 1],
+    "device": "cpu",
+    "batch_size": 8,
+}
 
 
 def test_good_parameters_come_back_as_attributes(tmp_path):
@@ -19,7 +26,10 @@ def test_good_parameters_come_back_as_attributes(tmp_path):
     ("change", "message"),
     [
         ({"num_steps": 0}, "num_steps must be a whole number between 1 and .*, got 0"),
-        ({"num_steps": 5000}, r"num_steps must be between 1 and 4000 \(mini-adm's training steps\), got 5000"),
+        (
+            {"num_steps": 5000},
+            r"num_steps must be between 1 and 4000 \(mini-adm's training steps\), got 5000",
+        ),
         ({"num_steps": 50.0}, "num_steps must be a whole number .* got 50.0"),
         ({"num_steps": True}, "num_steps must be a whole number .* got True"),
         ({"num_steps": "50"}, "num_steps must be a whole number .* got '50'"),
@@ -45,7 +55,9 @@ def test_a_bad_parameter_is_named_with_what_is_allowed(change, message):
 @pytest.mark.parametrize("name", ["cache_dir", "figures_dir"])
 def test_a_folder_that_cannot_be_written_is_refused(name, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ParameterError, match=rf"{name} must be None or a folder that can be written \(.*, got '.*file/below'"):
+    with pytest.raises(
+        ParameterError, match=rf"{name} must be None or a folder that can be written \(.*, got '.*file/below'"
+    ):
         parameters.check(**GOOD, **{name: str(tmp_path / "file" / "below")})
 
 
@@ -59,7 +71,9 @@ def test_every_model_of_a_list_is_asked_for_its_training_steps():
 def papermill(tmp_path, *options):
     cells = [
         nbformat.v4.new_code_cell("num_steps = 50", metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell("import taba_utils as taba\np = taba.parameters.check(num_steps=num_steps)"),
+        nbformat.v4.new_code_cell(
+            "import taba_utils as taba\np = taba.parameters.check(num_steps=num_steps)"
+        ),
         nbformat.v4.new_code_cell("print('sampled', p.num_steps)"),
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "in.ipynb")
@@ -71,7 +85,9 @@ def test_papermill_stops_at_a_misspelt_parameter_before_any_sampling(tmp_path):
     result = papermill(tmp_path, "-p", "num_step", "50")
     assert result.returncode != 0
     assert "ParameterError: unknown parameter 'num_step'; did you mean 'num_steps'?" in result.stderr
-    assert "sampled" not in (tmp_path / "out.ipynb").read_text().split("print('sampled'")[1].split("outputs")[1]
+    assert (
+        "sampled" not in (tmp_path / "out.ipynb").read_text().split("print('sampled'")[1].split("outputs")[1]
+    )
 
 
 def test_papermill_passes_a_good_parameter_on(tmp_path):

@@ -30,7 +30,8 @@ def flaws(path: Path) -> list[str]:
     cells = code_cells(path)
     outputs = [output for cell in cells for output in cell.outputs]
     found = {
-        "cells not executed in order": [cell.execution_count for cell in cells] != [*range(1, len(cells) + 1)],
+        "cells not executed in order": [cell.execution_count for cell in cells]
+        != [*range(1, len(cells) + 1)],
         "an error": any(output.output_type == "error" for output in outputs),
         "text on stderr": any(output.get("name") == "stderr" for output in outputs),
         "nothing for nbval to compare": not any("nbval-check-output" in tags(cell) for cell in cells),
@@ -61,7 +62,10 @@ def test_a_committed_notebook_was_executed_in_order_without_errors(path):
     ("spoil", "flaw"),
     [
         (lambda cells: cells[3].update(execution_count=None), "cells not executed in order"),
-        (lambda cells: cells[-1].metadata.update(tags=[]) or cells[-2].metadata.update(tags=[]), "nothing for nbval"),
+        (
+            lambda cells: cells[-1].metadata.update(tags=[]) or cells[-2].metadata.update(tags=[]),
+            "nothing for nbval",
+        ),
         (
             lambda cells: cells[2].outputs.append(nbformat.v4.new_output("stream", name="stderr", text="!")),
             "text on stderr",

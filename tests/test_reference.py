@@ -16,7 +16,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(values=(1.0, 2.0, 3.0), margins=(1.0, 1.1, 0.9), num_steps=50, number="error", **more):
-    made = Run("nb", SimpleNamespace(num_steps=num_steps, seeds=[0, 1, 2], device="cpu", references="mini", **more))
+    made = Run(
+        "nb", SimpleNamespace(num_steps=num_steps, seeds=[0, 1, 2], device="cpu", references="mini", **more)
+    )
     made.record_model(half_plain((1, 2, 2)))
     made.record(number, values)
     made.claim("latents differ", margins)

@@ -1,6 +1,6 @@
 """Export a trained model into the package, measure it, write its card.
 
-`python -m training.card mini-features runs/mini-features` before `python -m training.card mini-adm runs/mini-adm`.
+`python -m training.card mini-features runs/mini-features`, then the same with mini-adm.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from taba_utils.models.mini import WEIGHTS, build_mini_adm
 CONFIDENT = 0.9
 NUM_CONFIDENT = 500
 NUM_FRECHET = 2000
-NUM_STEPS = 100
+NUM_STEPS = 50
 
-DATA = """Fashion-MNIST in colour (`taba_utils/fashion.py`, seed 0): the 60,000 training images of Fashion-MNIST \
-(Xiao et al., 2017, MIT licence), tinted and put on studio backdrops."""
+DATA = """Fashion-MNIST in colour (`taba_utils/fashion.py`, seed 0): the 60,000 training images of
+  Fashion-MNIST (Xiao et al., 2017, MIT licence), tinted and put on studio backdrops."""
 
 
 def main() -> None:
@@ -89,20 +89,22 @@ def mini_adm_card(folder: Path, target: Path) -> str:
     return f"""# mini-adm
 
 Pixel U-Net of the ADM family on 3x32x32, unconditional: the embedded stand-in for ADM-32.
-{parameters(unet)} parameters, {flops.get_total_flops() / 1e9:.2f} GFLOP (multiply and add counted apart) an evaluation \
-and image, {1000 * seconds:.1f} ms on this card's machine.
+{parameters(unet)} parameters; an evaluation costs {flops.get_total_flops() / 1e9:.2f} GFLOP an image (multiply and add
+counted apart), {1000 * seconds:.1f} ms on two cores.
 
 - **Data**: {DATA}
 - **Diffusion**: noise prediction, cosine chain of 4,000 steps, time told to the network rescaled to 0..1000.
 - **Training**: `python -m training.mini_adm`, {training_facts(folder)}
 - **Weights**: float16 safetensors, the exponential moving average of the run.
 
-| T = {NUM_STEPS}, seed 0 | over {CONFIDENT} confident (mini-features, n = {NUM_CONFIDENT}) | Fréchet distance (mini-features) to the \
-training set, n = {NUM_FRECHET} |
+Measured with seed 0, T = {NUM_STEPS}, by mini-features: the share of {NUM_CONFIDENT} images of which the classifier is over
+{CONFIDENT} confident, and the Fréchet distance of {NUM_FRECHET} images to the training set.
+
+| images | confident | Fréchet distance |
 | --- | --- | --- |
 {rows}
 
-Numbers made with mini-features are not comparable with FID, which uses Inception features.
+The Fréchet distance is on the features of mini-features; it is not comparable with FID, which is on Inception's.
 """
 
 

@@ -18,8 +18,20 @@ DEFAULTS: dict[str, object] = {
 }  # fmt: skip
 """OpenAI's defaults of the flags that matter for inference; dropout, fp16 and the loss do not."""
 
-CHANNEL_MULT = {512: (0.5, 1, 1, 2, 2, 4, 4), 256: (1, 1, 2, 2, 4, 4), 128: (1, 1, 2, 3, 4), 64: (1, 2, 3, 4), 32: (1, 2, 2, 2)}
-RESNET = {"in_layers.0": "norm1", "in_layers.2": "conv1", "emb_layers.1": "time_emb_proj", "out_layers.0": "norm2", "out_layers.3": "conv2"}
+CHANNEL_MULT = {
+    512: (0.5, 1, 1, 2, 2, 4, 4),
+    256: (1, 1, 2, 2, 4, 4),
+    128: (1, 1, 2, 3, 4),
+    64: (1, 2, 3, 4),
+    32: (1, 2, 2, 2),
+}
+RESNET = {
+    "in_layers.0": "norm1",
+    "in_layers.2": "conv1",
+    "emb_layers.1": "time_emb_proj",
+    "out_layers.0": "norm2",
+    "out_layers.3": "conv2",
+}
 
 
 def complete(config: Mapping[str, object]) -> dict:
@@ -88,7 +100,9 @@ def convert(state_dict: Mapping[str, torch.Tensor], config: dict) -> dict[str, t
     except KeyError as error:
         raise ValueError(f"state_dict lacks {error.args[0]!r}, which its config asks for") from error
     if renamed.old:
-        raise ValueError(f"state_dict holds keys that its config does not ask for: {sorted(renamed.old)[:4]} ...")
+        raise ValueError(
+            f"state_dict holds keys that its config does not ask for: {sorted(renamed.old)[:4]} ..."
+        )
     return renamed.new
 
 
@@ -148,7 +162,11 @@ class _Renaming:
     def attention(self, old: str, new: str) -> None:
         self.layer(f"{old}.norm", f"{new}.group_norm")
         for kind in ("weight", "bias"):
-            joint = self.old.pop(f"{old}.qkv.{kind}").flatten(1) if kind == "weight" else self.old.pop(f"{old}.qkv.bias")
+            joint = (
+                self.old.pop(f"{old}.qkv.{kind}").flatten(1)
+                if kind == "weight"
+                else self.old.pop(f"{old}.qkv.bias")
+            )
             heads = 1 if self.config["use_new_attention_order"] else self._heads(old, len(joint) // 3)
             # legacy order: [head][q | k | v][channel]; the new one: [q | k | v][head][channel]
             parts = joint.reshape(heads, 3, -1, *joint.shape[1:]).unbind(dim=1)
