@@ -15,6 +15,7 @@ import torch
 
 from taba_utils import models
 from taba_utils.denoiser import CONVENTIONS
+from taba_utils.trajectories import default_cache_dir
 
 
 class ParameterError(ValueError):
@@ -24,7 +25,18 @@ class ParameterError(ValueError):
         return [f"ParameterError: {self}"]
 
 
-def check(**given: Any) -> SimpleNamespace:
+class Parameters(SimpleNamespace):
+    """Checked parameters as attributes; assigning to one is an error, so what a run records is what it used."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"parameters cannot change after the check, got {name} = {value!r}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Name -> value, a new dictionary."""
+        return dict(vars(self))
+
+
+def check(**given: Any) -> Parameters:
     """Check a notebook's parameters and return them as attributes.
 
     Args:
@@ -37,16 +49,13 @@ def check(**given: Any) -> SimpleNamespace:
     for name in injected_names():
         if name not in given:
             raise ParameterError(_unknown(name, list(given)))
-    for name, value in given.items():
+    for name in given:
         if name not in RULES:
             raise ParameterError(_unknown(name, list(RULES)))
-        problem = RULES[name](value)
-        if problem:
-            raise ParameterError(f"{name} must be {problem}, got {value!r}")
+    _apply({name: RULES[name] for name in ("model", "models")}, given)
     chosen = [given["model"]] if "model" in given else given.get("models", [])
-    for steps in [given["num_steps"]] * ("num_steps" in given) + list(given.get("steps_grid", [])):
-        _check_steps("num_steps" if steps == given.get("num_steps") else "steps_grid", steps, chosen)
-    return SimpleNamespace(**given)
+    _apply(RULES | _step_rules(chosen), given)
+    return Parameters(**given)
 
 
 def injected_names() -> list[str]:
@@ -55,7 +64,8 @@ def injected_names() -> list[str]:
     cells = shell.user_ns.get("In", []) if shell else []
     sources = [cell for cell in cells if cell.lstrip().startswith("# Parameters\n")]
     statements = ast.parse(sources[-1]).body if sources else []
-    return [target.id for line in statements if isinstance(line, ast.Assign) for target in line.targets]
+    targets = [target for line in statements if isinstance(line, ast.Assign) for target in line.targets]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _unknown(name: str, allowed: list[str]) -> str:
@@ -64,23 +74,30 @@ def _unknown(name: str, allowed: list[str]) -> str:
     return f"unknown parameter {name!r}{hint} Allowed here: {', '.join(allowed)}"
 
 
-def _check_steps(name: str, steps: int, chosen: list[str]) -> None:
-    for model in chosen:
-        most = models.training_steps(model)
-        if steps > most:
-            raise ParameterError(
-                f"{name} must be between 1 and {most} ({model}'s training steps), got {steps}"
-            )
-
-
 # A rule takes a value and returns "" if it is fine, else what is allowed.
 Rule = Callable[[Any], str]
 
 
-def _integer(least: int, most: int) -> Rule:
+def _apply(rules: dict[str, Rule], given: dict[str, Any]) -> None:
+    for name, rule in rules.items():
+        problem = rule(given[name]) if name in given else ""
+        if problem:
+            raise ParameterError(f"{name} must be {problem}, got {given[name]!r}")
+
+
+def _step_rules(chosen: list[str]) -> dict[str, Rule]:
+    """Rules of T for these models: no grid is finer than the shortest of their training chains."""
+    if not chosen:
+        return {}
+    shortest = min(chosen, key=models.training_steps)
+    steps = _integer(1, models.training_steps(shortest), f" ({shortest}'s training steps)")
+    return {"num_steps": steps, "steps_grid": _list_of(steps)}
+
+
+def _integer(least: int, most: int, why: str = "") -> Rule:
     def rule(value):
         whole = isinstance(value, int) and not isinstance(value, bool)
-        return "" if whole and least <= value <= most else f"a whole number between {least} and {most}"
+        return "" if whole and least <= value <= most else f"a whole number between {least} and {most}{why}"
 
     return rule
 
@@ -107,12 +124,10 @@ def _optional(rule: Rule) -> Rule:
 
 
 def _devices() -> list[str]:
-    cuda = (
-        ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-        if torch.cuda.is_available()
-        else []
-    )
-    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
+    there = ["cpu"]
+    if torch.cuda.is_available():
+        there += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    return there + ["mps"] * torch.backends.mps.is_available()
 
 
 def _writable_folder(value: Any) -> str:
@@ -123,13 +138,21 @@ def _writable_folder(value: Any) -> str:
         folder = Path(value).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        return f"{allowed} ({error.strerror})"
+    except (OSError, RuntimeError, ValueError) as error:  # not allowed, no such "~user", not a path
+        return f"{allowed} ({getattr(error, 'strerror', None) or error})"
     return ""
 
 
+def _cache_folder(value: Any) -> str:
+    if value is not None:
+        return _optional(_writable_folder)(value)
+    problem = _writable_folder(str(default_cache_dir()))
+    return problem and f"{problem}, which the default {default_cache_dir()} is not"
+
+
 def _name(value: Any) -> str:
-    return "" if isinstance(value, str) and value.isidentifier() else "the name of a folder in references/"
+    plain = isinstance(value, str) and value not in ("", "..") and Path(value).name == value
+    return "" if plain else "the name of a folder in references/"
 
 
 RULES: dict[str, Rule] = {
@@ -139,10 +162,11 @@ RULES: dict[str, Rule] = {
     "num_steps": _integer(1, 100_000),
     "steps_grid": _list_of(_integer(1, 100_000)),
     "seeds": _list_of(_integer(0, 2**32 - 1)),
+    "seed": _integer(0, 2**32 - 1),
     "device": _one_of(_devices),
     "batch_size": _integer(1, 4096),
     "convention": _optional(_one_of(lambda: list(CONVENTIONS))),
-    "cache_dir": _optional(_writable_folder),
+    "cache_dir": _cache_folder,
     "figures_dir": _optional(_writable_folder),
     "references": _optional(_name),
 }

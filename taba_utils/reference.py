@@ -3,7 +3,8 @@
 A reference is a JSON file `references/<profile>/<notebook>.json`. It is written when the environment
 variable TABA_REFERENCE is "update". With TABA_REFERENCE "tolerance" a second run, made with another
 micro-batch, widens each number's tolerance to ten times the difference that it finds: seeds fix everything
-but the order of floating-point sums, so that order is what differs between machines.
+but the order of floating-point sums, so that order is what differs between machines. Every seed's value is
+compared, not only their mean; NaN and infinity agree with nothing.
 """
 
 from __future__ import annotations
@@ -83,14 +84,13 @@ class Run:
         self.models[denoiser.name] = denoiser.digest[:16]
 
     def record(self, name: str, values: Iterable[float]) -> None:
-        """Note a number, one value per seed; raises ValueError for a name already taken."""
-        if name in self.numbers:
-            raise ValueError(f"name must be new, got {name!r} again")
-        self.numbers[name] = [float(value) for value in values]
+        """Note a number, one value per seed; raises ValueError for a name already taken or no value."""
+        self.numbers[_new(name, self.numbers)] = _floats("values", name, values)
 
     def claim(self, text: str, margins: Iterable[float]) -> None:
-        """State a claim by its margin on each seed, positive where it holds."""
-        self.claims.append(Claim(text, tuple(float(margin) for margin in margins)))
+        """State a claim by its margin on each seed, positive where it holds; raises as `record` does."""
+        new = _new(text, [claim.text for claim in self.claims])
+        self.claims.append(Claim(new, tuple(_floats("margins", text, margins))))
 
     def claims_table(self) -> pd.DataFrame:
         """Claim by claim: verdict, mean margin, its standard error, number of seeds."""
@@ -109,16 +109,19 @@ class Run:
         mode = os.environ.get("TABA_REFERENCE", "")
         if mode not in ("", "update", "tolerance"):
             raise ValueError(f'TABA_REFERENCE must be unset, "update" or "tolerance", got {mode!r}')
-        path = find_reference(self.profile, self.name)
+        places = reference_places(self.profile, self.name)
         label = f"references/{self.profile}/{self.name}.json"
         if mode == "update":
-            _write(path, self._as_reference())
-        if not path.exists():
+            _write(places[0], self._as_reference())
+        path = next((place for place in places if place.exists()), None)
+        if path is None:
             return f"not compared: there is no {label}"
-        reference = json.loads(path.read_text())
+        reference = json.loads(path.read_text(encoding="utf-8"))
+        other = self._other_conditions(reference)
+        if other:
+            return f"not compared: {other} in {label}"
         if mode == "tolerance":
-            reference = self._widened(reference)
-            _write(path, reference)
+            _write(path, self._widened(reference))
         return self._verdict(reference, label)
 
     def environment(self) -> str:
@@ -153,46 +156,72 @@ class Run:
 
     def _widened(self, reference: dict) -> dict:
         for name, stored in reference["numbers"].items():
-            moved = max(abs(a - b) for a, b in zip(stored["values"], self.numbers[name], strict=True))
-            stored["tolerance"] = float(f"{max(stored['tolerance'], SAFETY * moved):.3g}")
+            pairs = zip(stored["values"], self.numbers.get(name, []), strict=False)
+            moved = [SAFETY * abs(a - b) for a, b in pairs if math.isfinite(a - b)]
+            stored["tolerance"] = float(f"{max([stored['tolerance'], *moved]):.3g}")
         return reference
 
-    def _verdict(self, reference: dict, label: str) -> str:
-        for what, here in (("parameters", self.parameters), ("models", self.models)):
-            there = reference[what]
+    def _other_conditions(self, reference: dict) -> str:
+        """The first parameter or model in which this run and the reference run differ; "" for none."""
+        for what, prefix in (("parameters", ""), ("models", "the weights' digest of ")):
+            here, there = getattr(self, what), reference[what]
             for key in sorted(here.keys() | there.keys()):
                 if here.get(key) != there.get(key):
-                    return f"not compared: {key} is {here.get(key)} here, {there.get(key)} in {label}"
+                    return f"{prefix}{key} is {here.get(key)} here, {there.get(key)}"
+        return ""
+
+    def _verdict(self, reference: dict, label: str) -> str:
         found = [*self._moved_numbers(reference["numbers"]), *self._changed_claims(reference["claims"])]
         if not found:
             return f"all {len(self.numbers)} numbers and {len(self.claims)} verdicts agree with {label}"
         return "\n".join([f"differs from {label}:", *found])
 
     def _moved_numbers(self, stored: dict) -> Iterable[str]:
-        for name in stored.keys() - self.numbers.keys():
+        for name in sorted(stored.keys() - self.numbers.keys()):
             yield f"  {name}: missing from this run"
         for name, values in self.numbers.items():
             if name not in stored:
                 yield f"  {name}: not in the reference"
                 continue
             there, allowed = stored[name]["values"], stored[name]["tolerance"]
-            pairs = list(zip(values, there, strict=False))
-            if len(values) != len(there) or not all(abs(a - b) <= allowed for a, b in pairs):
-                yield f"  {name}: {_short(values)} here, {_short(there)} there, allowed difference {allowed:g}"
+            if not _agree(values, there, allowed):
+                both = f"{_short(values)} here, {_short(there)} there"
+                yield f"  {name}: {both}, allowed difference {allowed:g}"
 
     def _changed_claims(self, stored: dict) -> Iterable[str]:
         here = {claim.text: claim.verdict for claim in self.claims}
         for text in sorted(here.keys() | stored.keys()):
             if here.get(text) != stored.get(text):
-                yield f"  {text}: {here.get(text)} here, {stored.get(text)} there"
+                yield f"  {text}: {here.get(text, 'not stated')} here, {stored.get(text, 'not stated')} there"
 
 
-def find_reference(profile: str, name: str) -> Path:
-    """Where a reference lies: in `references/` of this folder or of one above it, else of the repository."""
-    here = Path.cwd()
-    repository = Path(__file__).resolve().parents[1]
+def reference_places(profile: str, name: str) -> list[Path]:
+    """Where a reference may lie: `references/` of this folder, of those above it, of the repository.
+
+    The first file that is there is read; a new one is written to the first place.
+    """
+    here, repository = Path.cwd(), Path(__file__).resolve().parents[1]
     roots = [folder for folder in (here, *here.parents) if (folder / "references").is_dir()]
-    return [*roots, repository][0] / "references" / profile / f"{name}.json"
+    return [root / "references" / profile / f"{name}.json" for root in (*roots, repository)]
+
+
+def _new(name: str, taken: Iterable[str]) -> str:
+    if name in taken:
+        raise ValueError(f"name must be new, got {name!r} again")
+    return name
+
+
+def _floats(what: str, name: str, values: Iterable[float]) -> list[float]:
+    floats = [float(value) for value in values]
+    if not floats:
+        raise ValueError(f"{what} must hold at least one number, one per seed, got none for {name!r}")
+    return floats
+
+
+def _agree(here: list[float], there: list[float], allowed: float) -> bool:
+    differences = [a - b for a, b in zip(here, there, strict=False)]
+    near = all(math.isfinite(difference) and abs(difference) <= allowed for difference in differences)
+    return near and len(here) == len(there)
 
 
 def _least_tolerance(values: list[float]) -> float:
@@ -215,5 +244,5 @@ def _versions() -> dict[str, str]:
 def _write(path: Path, content: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(path)

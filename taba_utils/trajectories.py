@@ -289,8 +289,13 @@ def _entry_bytes(entry) -> bytes:
     return safetensors.torch.save({"entry": tensor.contiguous()})
 
 
+def default_cache_dir() -> Path:
+    """Where trajectories are kept if nothing else is said: $TABA_CACHE, or else ~/.cache/taba."""
+    return Path(os.environ.get("TABA_CACHE") or "~/.cache/taba").expanduser()
+
+
 def _writable_folder(cache_dir: str | Path | None) -> Path:
-    folder = Path(cache_dir or os.environ.get("TABA_CACHE") or "~/.cache/taba").expanduser()
+    folder = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

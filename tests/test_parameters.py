@@ -1,5 +1,8 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -15,41 +18,65 @@ GOOD = {
     "device": "cpu",
     "batch_size": 8,
 }
+STEPS = r"a whole number between 1 and 4000 \(mini-adm's training steps\)"
 
 
 def test_good_parameters_come_back_as_attributes(tmp_path):
     p = parameters.check(**GOOD, cache_dir=str(tmp_path / "new"), figures_dir=None, references="mini")
     assert (p.model, p.num_steps, p.seeds, p.figures_dir) == ("mini-adm", 50, [0, 1], None)
+    assert p.as_dict().items() >= GOOD.items()
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_checked_parameters_cannot_be_changed():
+    p = parameters.check(**GOOD)
+    with pytest.raises(AttributeError, match="parameters cannot change after the check, got num_step = 3"):
+        p.num_step = 3
+    assert p.as_dict() == GOOD
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_steps": 0}, "num_steps must be a whole number between 1 and .*, got 0"),
-        (
-            {"num_steps": 5000},
-            r"num_steps must be between 1 and 4000 \(mini-adm's training steps\), got 5000",
-        ),
+        ({"num_steps": 0}, rf"num_steps must be {STEPS}, got 0"),
+        ({"num_steps": 5000}, rf"num_steps must be {STEPS}, got 5000"),
+        ({"num_steps": 200_000}, rf"num_steps must be {STEPS}, got 200000"),
         ({"num_steps": 50.0}, "num_steps must be a whole number .* got 50.0"),
         ({"num_steps": True}, "num_steps must be a whole number .* got True"),
         ({"num_steps": "50"}, "num_steps must be a whole number .* got '50'"),
-        ({"steps_grid": [10, 4001]}, r"steps_grid must be between 1 and 4000 \(mini-adm's"),
+        ({"steps_grid": [10, 4001]}, rf"steps_grid must be a list .* each {STEPS}, got \[10, 4001\]"),
+        ({"steps_grid": [50, 0]}, rf"steps_grid must be a list .* each {STEPS}, got \[50, 0\]"),
         ({"num_images": 1}, "num_images must be a whole number between 2"),
         ({"model": "mini-adn"}, r"model must be one of \['gaussian', 'mini-adm'.*, got 'mini-adn'"),
         ({"seeds": []}, "seeds must be a list of one or more different values"),
         ({"seeds": [0, 0]}, "seeds must be a list of one or more different values"),
         ({"seeds": [0, -1]}, "seeds must be a list .* each a whole number between 0"),
         ({"seeds": 0}, "seeds must be a list"),
+        ({"seeds": "[0, 1]"}, r"seeds must be a list .* got '\[0, 1\]'"),
+        ({"seed": -1}, "seed must be a whole number between 0 and"),
+        (
+            {"models": "mini-adm"},
+            r"models must be a list of one or more different values, each one of \['gauss",
+        ),
+        ({"models": ["mini-adn"]}, r"models must be a list .* got \['mini-adn'\]"),
+        ({"num_steps": 50, "model": None}, "model must be one of .*, got None"),
         ({"device": "cuda:99"}, r"device must be one of \['cpu'.*, got 'cuda:99'"),
         ({"batch_size": 0}, "batch_size must be a whole number between 1 and 4096"),
         ({"convention": "other"}, r"convention must be None or one of \['target', 'shifted', 'source'\]"),
         ({"references": "../x"}, "references must be None or the name of a folder"),
+        ({"references": ".."}, "references must be None or the name of a folder"),
         ({"num_step": 50}, "unknown parameter 'num_step'; did you mean 'num_steps'"),
     ],
 )
 def test_a_bad_parameter_is_named_with_what_is_allowed(change, message):
     with pytest.raises(ParameterError, match=message):
         parameters.check(**GOOD | change)
+
+
+def test_without_a_model_the_number_of_steps_is_positive():
+    assert parameters.check(num_steps=1).num_steps == 1
+    with pytest.raises(ParameterError, match=r"num_steps must be a whole number between 1 and .*, got 0"):
+        parameters.check(num_steps=0)
 
 
 @pytest.mark.parametrize("name", ["cache_dir", "figures_dir"])
@@ -61,6 +88,21 @@ def test_a_folder_that_cannot_be_written_is_refused(name, tmp_path):
         parameters.check(**GOOD, **{name: str(tmp_path / "file" / "below")})
 
 
+@pytest.mark.parametrize("folder", ["~no-such-user/cache", "with\0null", ""])
+def test_a_text_that_is_no_path_is_refused(folder):
+    with pytest.raises(ParameterError, match="cache_dir must be None or a folder that can be written"):
+        parameters.check(**GOOD, cache_dir=folder)
+
+
+def test_a_default_cache_that_cannot_be_written_is_refused_too(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TABA_CACHE", str(tmp_path / "file" / "below"))
+    with pytest.raises(
+        ParameterError, match=r"cache_dir must be a folder .* the default .*below is not, got None"
+    ):
+        parameters.check(**GOOD, cache_dir=None)
+
+
 def test_every_model_of_a_list_is_asked_for_its_training_steps():
     good = {name: value for name, value in GOOD.items() if name != "model"}
     parameters.check(**good, models=["gaussian", "mini-adm"])
@@ -68,28 +110,70 @@ def test_every_model_of_a_list_is_asked_for_its_training_steps():
         parameters.check(**good | {"num_steps": 2000}, models=["mini-adm", "gaussian"])
 
 
-def papermill(tmp_path, *options):
+def typed(monkeypatch, *cells):
+    """Make IPython's history these cells."""
+    shell = SimpleNamespace(user_ns={"In": ["", *cells]})
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+
+
+def test_an_injected_name_that_the_notebook_does_not_declare_is_refused(monkeypatch):
+    typed(monkeypatch, "num_steps = 50", "# Parameters\nnum_steps = 7\nbatchsize = 8\n")
+    with pytest.raises(
+        ParameterError, match=r"unknown parameter 'batchsize'; did you mean 'batch_size'\? Allowed"
+    ):
+        parameters.check(**GOOD)
+
+
+def test_the_injected_cell_may_be_corrected_and_run_again(monkeypatch):
+    typed(monkeypatch, "# Parameters\nnum_step = 7\n", "# Parameters\nnum_steps = 7\n(a, b) = 1, 2\n")
+    assert parameters.check(**GOOD).num_steps == 50
+
+
+def papermill(folder, *options):
+    """Run a notebook of three cells; returns the process, and the outputs of the executed copy."""
     cells = [
-        nbformat.v4.new_code_cell("num_steps = 50", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("model = 'mini-adm'\nnum_steps = 50", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(
-            "import taba_utils as taba\np = taba.parameters.check(num_steps=num_steps)"
+            "import taba_utils as taba\np = taba.parameters.check(model=model, num_steps=num_steps)"
         ),
         nbformat.v4.new_code_cell("print('sampled', p.num_steps)"),
     ]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "in.ipynb")
-    command = [sys.executable, "-m", "papermill", "in.ipynb", "out.ipynb", "-k", "python3", *options]
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / "in.ipynb")
+    command = [sys.executable, "-m", "papermill", "in.ipynb", "out.ipynb", "--no-progress-bar", *options]
+    paths = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    result = subprocess.run(command, cwd=folder, env=paths, capture_output=True, text=True, check=False)
+    cells = nbformat.read(folder / "out.ipynb", 4).cells
+    return result, [output for cell in cells for output in cell.get("outputs", [])]
 
 
-def test_papermill_stops_at_a_misspelt_parameter_before_any_sampling(tmp_path):
-    result = papermill(tmp_path, "-p", "num_step", "50")
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        (
+            "num_step",
+            "50",
+            "unknown parameter 'num_step'; did you mean 'num_steps'? Allowed here: model, num_steps",
+        ),
+        (
+            "num_steps",
+            "5000",
+            "num_steps must be a whole number between 1 and 4000 (mini-adm's training steps), got 5000",
+        ),
+    ],
+    ids=["misspelt", "out of range"],
+)
+def test_papermill_stops_at_a_bad_parameter_with_one_line_and_before_any_sampling(
+    tmp_path, name, value, line
+):
+    result, outputs = papermill(tmp_path, "-p", name, value)
     assert result.returncode != 0
-    assert "ParameterError: unknown parameter 'num_step'; did you mean 'num_steps'?" in result.stderr
-    assert (
-        "sampled" not in (tmp_path / "out.ipynb").read_text().split("print('sampled'")[1].split("outputs")[1]
-    )
+    assert result.stderr.rstrip().endswith(f"\nParameterError: {line}")
+    assert [output.traceback for output in outputs] == [[f"ParameterError: {line}"]]
 
 
 def test_papermill_passes_a_good_parameter_on(tmp_path):
-    assert papermill(tmp_path, "-p", "num_steps", "7").returncode == 0
-    assert "sampled 7" in (tmp_path / "out.ipynb").read_text()
+    result, outputs = papermill(tmp_path, "-p", "num_steps", "7")
+    assert result.returncode == 0
+    assert [output.text for output in outputs] == ["sampled 7\n"]

@@ -2,6 +2,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from taba_utils.models.gaussian import half_plain
 from taba_utils.reference import Claim, Run
@@ -68,6 +69,19 @@ def test_a_number_that_moved_on_one_seed_is_named(folder, monkeypatch):
     assert "agree" in run(values=(1.0, 2.0002, 3.0)).check()
 
 
+def test_numbers_that_swap_seeds_are_named_though_their_mean_stays(folder, monkeypatch):
+    written(monkeypatch)
+    assert "error: 2, 1, 3 here, 1, 2, 3 there" in run(values=(2.0, 1.0, 3.0)).check()
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # the spread of an infinite number
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_none_agrees_with_nothing_not_even_itself(folder, monkeypatch, value):
+    assert "differs" in written(monkeypatch, values=(1.0, value))
+    assert "differs" in run(values=(1.0, value)).check()
+    assert "differs" in run(values=(1.0, 2.0)).check()
+
+
 @pytest.mark.parametrize("values", [(1.0, 2.0), (1.0, float("nan"), 3.0), (1.0, float("inf"), 3.0)])
 def test_missing_seeds_and_numbers_that_are_none_never_agree(folder, monkeypatch, values):
     written(monkeypatch)
@@ -84,6 +98,9 @@ def test_numbers_that_are_new_or_gone_are_named(folder, monkeypatch):
 def test_a_claim_that_turned_is_named(folder, monkeypatch):
     written(monkeypatch)
     assert "latents differ: undecided here, holds there" in run(margins=(1.0, -1.0, 0.0)).check()
+    more = run()
+    more.claim("images differ", [-1.0, -2.0])
+    assert "images differ: does not hold here, not stated there" in more.check()
 
 
 def test_runs_with_other_parameters_or_weights_are_not_compared(folder, monkeypatch):
@@ -94,7 +111,7 @@ def test_runs_with_other_parameters_or_weights_are_not_compared(folder, monkeypa
     assert "agree" in run(batch_size=7, cache_dir="elsewhere").check()
     other = run()
     other.models["gaussian"] = "other weights"
-    assert "not compared: gaussian is other weights here" in other.check()
+    assert "not compared: the weights' digest of gaussian is other weights here" in other.check()
 
 
 def test_without_a_reference_nothing_is_compared(folder):
@@ -111,10 +128,57 @@ def test_a_second_run_sets_the_tolerance_to_ten_times_what_it_moved(folder, monk
     assert "differs" in run(values=(1.0, 2.011, 3.0)).check()
 
 
-def test_a_number_is_recorded_once():
-    made = run()
+def test_a_run_with_other_parameters_widens_no_tolerance(folder, monkeypatch):
+    written(monkeypatch)
+    before = stored(folder)
+    verdict = written(monkeypatch, mode="tolerance", num_steps=100, values=(1.0, 2.5, 3.0))
+    assert verdict.startswith("not compared: num_steps is 100 here")
+    assert stored(folder) == before
+
+
+@pytest.mark.parametrize("options", [{"values": (1.0, float("inf"), 3.0)}, {"number": "other"}])
+def test_what_cannot_be_measured_widens_no_tolerance(folder, monkeypatch, options):
+    written(monkeypatch)
+    before = stored(folder)
+    assert "differs" in written(monkeypatch, mode="tolerance", **options)
+    assert stored(folder) == before
+
+
+def test_a_reference_is_found_from_the_folders_below_it(folder, monkeypatch):
+    written(monkeypatch)
+    (folder / "notebooks" / "references").mkdir(parents=True)  # has none of this name
+    monkeypatch.chdir(folder / "notebooks")
+    assert "agree" in run().check()
+    written(monkeypatch, values=(7.0,))
+    assert "7" in (folder / "notebooks" / "references" / "mini" / "nb.json").read_text()
+    assert stored(folder)["numbers"]["error"]["values"] == [1.0, 2.0, 3.0]
+
+
+def test_an_unknown_mode_is_refused(folder, monkeypatch):
+    with pytest.raises(ValueError, match=r"TABA_REFERENCE must be unset, .*, got 'updat'"):
+        written(monkeypatch, mode="updat")
+
+
+@pytest.mark.parametrize("note", [Run.record, Run.claim])
+def test_numbers_and_claims_have_names_of_their_own_and_at_least_one_value(note):
+    made = Run("nb", SimpleNamespace())
+    note(made, "error", [1.0])
     with pytest.raises(ValueError, match="name must be new, got 'error' again"):
-        made.record("error", [1.0])
+        note(made, "error", [1.0])
+    with pytest.raises(ValueError, match="must hold at least one number, one per seed, got none for 'empty'"):
+        note(made, "empty", [])
+
+
+def test_the_cost_is_one_line_with_seeds_versions_device_and_evaluations():
+    line = run().cost(evaluations=12_800)
+    assert "\n" not in line
+    for part in (
+        "seeds [0, 1, 2]",
+        "device cpu",
+        f"torch {torch.__version__.split('+')[0]}",
+        "12,800 network",
+    ):
+        assert part in line
 
 
 def test_the_claims_table_and_the_verdicts_say_the_same():
