@@ -1,6 +1,8 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
+# The make of macOS ignores .SHELLFLAGS.
+STRICT := set -euo pipefail;
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,6 +11,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 REFERENCE := $(CURDIR)/results/reference
+LOCKING := $(VENV)/locking
 QUIET := 2>&1 | { grep -v -e 'TCP without encryption' -e '^Input Notebook' -e '^Executing notebook' || true; }
 
 help: ## say what there is
@@ -16,14 +19,16 @@ help: ## say what there is
 
 setup: $(READY) ## make the environment in .venv
 $(READY): requirements.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "taba needs Python 3.11 or newer, $(PYTHON) is " + sys.version)'
+	@echo "installing $$(wc -l < requirements.lock) pinned packages into $(VENV): about two minutes, 6 GB"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
 
 paper: $(READY) ## run every notebook: copies in results/, pictures in figures/
 	@mkdir -p results/$(PROFILE)
-	@for notebook in $(NOTEBOOKS); do \
+	@$(STRICT) for notebook in $(NOTEBOOKS); do \
 		name=$$(basename $$notebook .ipynb); start=$$SECONDS; \
 		$(BIN)/papermill $$notebook results/$(PROFILE)/$$name.ipynb -f params/$(PROFILE)/$$name.yaml \
 			--no-progress-bar --autosave-cell-every 10 $(QUIET); \
@@ -42,13 +47,13 @@ lab: $(READY) ## open the notebooks
 
 reference: $(READY) ## run the notebooks in place, write references/ and figures/, then measure the tolerances
 	rm -rf $(REFERENCE)
-	@for notebook in $(NOTEBOOKS); do \
+	@$(STRICT) for notebook in $(NOTEBOOKS); do \
 		echo "$$notebook"; \
 		TABA_REFERENCE=update TABA_CACHE=$(REFERENCE)/cache $(BIN)/jupyter nbconvert --log-level WARN \
 			--to notebook --execute --inplace $$notebook $(QUIET); \
 	done
 	TABA_CACHE=$(REFERENCE)/cache $(MAKE) --no-print-directory paper
-	@for notebook in $(NOTEBOOKS); do \
+	@$(STRICT) for notebook in $(NOTEBOOKS); do \
 		echo "$$notebook with another micro-batch"; \
 		TABA_REFERENCE=tolerance TABA_CACHE=$(REFERENCE)/other $(BIN)/papermill $$notebook \
 			$(REFERENCE)/$$(basename $$notebook) -p batch_size 20 --no-progress-bar $(QUIET); \
@@ -63,11 +68,15 @@ format: $(READY) ## let ruff rewrite
 	$(BIN)/ruff format .
 
 lock: ## pin the newest versions that work together
-	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/pip install --quiet '.[notebooks,judges,train,dev]'
-	build/lock/bin/pip freeze --exclude taba | sed -E '/^(nvidia|cuda|triton)/ s/$$/ ; sys_platform == "linux"/' > requirements.lock
+	rm -rf $(LOCKING)
+	$(PYTHON) -m venv $(LOCKING)
+	$(LOCKING)/bin/pip install --quiet -e '.[notebooks,judges,train,dev]'
+	@$(STRICT) $(LOCKING)/bin/pip freeze --all --exclude pip --exclude-editable \
+		| sed -E '/^(nvidia|cuda|triton)/ s/$$/ ; sys_platform == "linux"/' > $(LOCKING)/requirements.lock
+	mv $(LOCKING)/requirements.lock requirements.lock
+	rm -rf $(LOCKING)
 
 clean: ## remove what the commands above made, but for the environment
-	rm -rf results build
+	rm -rf results
 
 .PHONY: help setup paper test test-browser lab reference lint format lock clean

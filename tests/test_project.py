@@ -1,7 +1,11 @@
 """The project's files agree with each other, and the committed notebooks are what they say they are."""
 
 import ast
+import importlib.metadata
 import json
+import os
+import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -9,10 +13,19 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = [requirement for extra in PROJECT["optional-dependencies"].values() for requirement in extra]
+ASKED = {*PROJECT["dependencies"], *EXTRAS}
+# Brackets keep the pattern from finding itself.
+INDEX = re.compile(
+    rb"p[y]pi\.|python[h]osted|download\.py[t]orch|/simp[l]e/|index-u[r]l|find-li[n]ks|fil[e]://", re.I
+)
+LOADERS = {"torch.load", "pickle.load", "pickle.loads", "joblib.load", "pandas.read_pickle", "pd.read_pickle"}
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -58,25 +71,37 @@ def test_a_committed_notebook_was_executed_in_order_without_errors(path):
     assert flaws(path) == []
 
 
+def swap_counts(cells: list) -> None:
+    cells[0].execution_count, cells[1].execution_count = cells[1].execution_count, cells[0].execution_count
+
+
+def untag(cells: list) -> None:
+    for cell in cells:
+        cell.metadata.pop("tags", None)
+
+
+def put_out(kind: str, **content):
+    return lambda cells: cells[2].outputs.append(nbformat.v4.new_output(kind, **content))
+
+
 @pytest.mark.parametrize(
     ("spoil", "flaw"),
     [
         (lambda cells: cells[3].update(execution_count=None), "cells not executed in order"),
-        (
-            lambda cells: cells[-1].metadata.update(tags=[]) or cells[-2].metadata.update(tags=[]),
-            "nothing for nbval",
-        ),
-        (
-            lambda cells: cells[2].outputs.append(nbformat.v4.new_output("stream", name="stderr", text="!")),
-            "text on stderr",
-        ),
+        (swap_counts, "cells not executed in order"),
+        (put_out("error", ename="ValueError", evalue="no", traceback=[]), "an error"),
+        (put_out("stream", name="stderr", text="a warning"), "text on stderr"),
+        (untag, "nothing for nbval to compare"),
+        (put_out("stream", name="stdout", text="x" * 1_000_000), "over 1 MB"),
     ],
+    ids=["not executed", "out of order", "error", "stderr", "untagged", "large"],
 )
-def test_a_spoilt_notebook_is_found(tmp_path, spoil, flaw):
-    notebook = nbformat.read(NOTEBOOKS[0], 4)
+def test_a_committed_notebook_that_is_spoilt_is_found(tmp_path, spoil, flaw):
+    spoilt, notebook = tmp_path / "spoilt.ipynb", nbformat.read(NOTEBOOKS[0], 4)
     spoil([cell for cell in notebook.cells if cell.cell_type == "code"])
-    nbformat.write(notebook, tmp_path / "spoilt.ipynb")
-    assert any(found.startswith(flaw) for found in flaws(tmp_path / "spoilt.ipynb"))
+    nbformat.write(notebook, spoilt)
+    assert flaws(NOTEBOOKS[0]) == []
+    assert flaws(spoilt) == [flaw]
 
 
 @each_notebook
@@ -106,21 +131,54 @@ def test_the_readme_says_of_each_claim_what_the_reference_run_said(path):
     assert missing == []
 
 
+def test_every_parameter_file_has_a_notebook():
+    given = {path.stem for path in (ROOT / "params").glob("*/*.yaml")}
+    assert given <= {path.stem for path in NOTEBOOKS}
+
+
 def test_conda_installs_what_the_package_asks_for():
-    extras = [requirement for extra in PROJECT["optional-dependencies"].values() for requirement in extra]
-    asked = {*PROJECT["dependencies"], *extras}
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    assert set(conda[-1]["pip"]) == asked
-    assert len(conda[-1]["pip"]) == len(asked)
+    assert set(conda[-1]["pip"]) == ASKED
+    assert len(conda[-1]["pip"]) == len(ASKED)
+    assert f"python={PROJECT['requires-python'].removeprefix('>=')}" in conda
 
 
-def test_the_lock_pins_everything_the_package_asks_for():
-    lines = (ROOT / "requirements.lock").read_text().split("\n")
-    pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
-    extras = [requirement for extra in PROJECT["optional-dependencies"].values() for requirement in extra]
-    asked = {name.split(">=")[0].lower().replace("_", "-") for name in [*PROJECT["dependencies"], *extras]}
-    assert asked <= pinned
-    assert not [line for line in lines if line.strip() and "==" not in line]
+def locked_versions() -> dict[str, str]:
+    """Version by name; raises for a line of the lock that is not one exact pin."""
+    pins = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines()]
+    versions = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
+    assert [f"=={version}" for version in versions.values()] == [str(pin.specifier) for pin in pins]
+    return versions
+
+
+def requirements_of(requirement: Requirement, version: str) -> list[Requirement]:
+    """What an installed package asks for here, with its extras; nothing if another version is installed."""
+    if importlib.metadata.version(requirement.name) != version:
+        return []
+    found = map(Requirement, importlib.metadata.requires(requirement.name) or [])
+    extras = ["", *requirement.extras]
+    return [one for one in found if not one.marker or any(one.marker.evaluate({"extra": e}) for e in extras)]
+
+
+def test_the_lock_pins_all_that_is_asked_for_and_what_that_asks_for_in_turn():
+    locked, seen, queue = locked_versions(), set(), [Requirement(line) for line in ASKED]
+    while queue:
+        requirement = queue.pop()
+        name = canonicalize_name(requirement.name)
+        assert name in locked, f"{requirement} is not in requirements.lock"
+        assert requirement.specifier.contains(locked[name]), f"{requirement} is not met by {locked[name]}"
+        if str(requirement) not in seen:
+            seen.add(str(requirement))
+            queue += requirements_of(requirement, locked[name])
+
+
+def test_make_lock_pins_every_extra():
+    extras = re.search(r"install .* -e '\.\[(.*)\]'", (ROOT / "Makefile").read_text())[1].split(",")
+    assert set(extras) == PROJECT["optional-dependencies"].keys()
+
+
+def test_no_file_names_a_package_index():
+    assert not [path for path in tracked_files() if INDEX.search(path.read_bytes())]
 
 
 def test_versions_agree():
@@ -138,8 +196,41 @@ def test_the_repository_stays_small():
     assert max(weights.values()) < 15e6
 
 
+def unpickles(path: Path) -> bool:
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    return any(ast.unparse(call.func) in LOADERS for call in calls)
+
+
 def test_no_weights_are_pickled():
-    assert not [path for path in tracked_files() if path.suffix in {".pt", ".pth", ".ckpt", ".bin", ".pkl"}]
-    loaders = ("torch" + ".load(", "import " + "pickle", "pickle" + ".load")
-    sources = [path for path in tracked_files() if path.suffix == ".py"]
-    assert not [path for path in sources if any(loader in path.read_text() for loader in loaders)]
+    files = tracked_files()
+    assert not [path for path in files if path.suffix in {".pt", ".pth", ".ckpt", ".bin", ".pkl"}]
+    assert not [path for path in files if path.suffix == ".py" and unpickles(path)]
+
+
+PAPERMILL = """#!/bin/sh
+echo "$1 -> $2 with $4"
+case $1 in *01_*) exit 1 ;; esac
+"""
+
+
+@pytest.mark.parametrize("shell_flags", [[], [".SHELLFLAGS=-c"]], ids=["GNU make 4", "the make of macOS"])
+def test_make_paper_runs_notebooks_in_order_and_stops_at_one_that_fails(tmp_path, shell_flags):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("notebooks/00_a.ipynb", "notebooks/01_b.ipynb", "notebooks/02_c.ipynb", "requirements.lock"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    (tmp_path / "env" / "bin" / "papermill").write_text(PAPERMILL)
+    (tmp_path / "env" / "bin" / "papermill").chmod(0o755)
+    (tmp_path / "env" / ".ready").touch()
+    environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    command = ["make", "paper", "VENV=env", "PROFILE=some", *shell_flags]
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode != 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "notebooks/00_a.ipynb -> results/some/00_a.ipynb with params/some/00_a.yaml"
+    assert re.fullmatch(r"00_a: \d+ s, results/some/00_a\.ipynb", lines[1])
+    assert lines[2:] == ["notebooks/01_b.ipynb -> results/some/01_b.ipynb with params/some/01_b.yaml"]
