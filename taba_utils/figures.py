@@ -68,41 +68,20 @@ def latents_and_errors(noise: torch.Tensor, latent: torch.Tensor, pixels: torch.
     return picture_rows(rows)
 
 
-def error_over_levels(errors: Mapping[str, torch.Tensor], title: str = "") -> Figure:
+def error_over_levels(error: torch.Tensor, sigma: torch.Tensor) -> Figure:
     """Fig. 8, on data: how the distance between inverted and sampled states grows.
 
     Args:
-        errors: convention -> (N, T), mean absolute difference at levels 1..T of each image.
+        error: (N, T), mean absolute difference at levels 1..T of each image.
+        sigma: (T,), noise of these levels.
     """
     with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH * 0.6, 3.2)
-        axes = figure.subplots()
-        for convention, error in errors.items():
-            _band(axes, np.arange(1, error.shape[1] + 1), error, convention)
-        axes.set(xlabel="level reached by the inversion (1 = almost clean, T = noise)", title=title)
-        axes.set(ylabel="mean $|\\hat{x}_t - x_t|$", ylim=(0, None))
-        axes.legend(title="convention")
-    return figure
-
-
-def level_shift(same: torch.Tensor, above: torch.Tensor) -> Figure:
-    """How far the shifted inversion's state after move l is from the sampler's at levels l and l + 1.
-
-    Args:
-        same, above: (N, T), mean absolute difference of each image to level l, and to level l + 1.
-    """
-    with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH * 0.6, 3.2)
-        axes = figure.subplots()
-        moves = np.arange(1, same.shape[1] + 1)
-        _band(axes, moves, same, "shifted", label="sampler's level l")
-        _band(axes, moves, above, "target", label="sampler's level l + 1")
-        axes.set(
-            xlabel="moves l made by the shifted inversion",
-            ylabel="mean distance of its state",
-            ylim=(0, None),
-        )
-        axes.legend(title="distance to")
+        figure = _figure(WIDTH, 3.0)
+        levels = np.arange(1, len(sigma) + 1)
+        labels = ("mean $|\\hat{x}_t - x_t|$", "mean $|\\hat{x}_t - x_t|$ / σ of the level")
+        for axes, values, label in zip(figure.subplots(1, 2), (error, error / sigma), labels, strict=True):
+            _band(axes, levels, values, "target")
+            axes.set(xlabel="level reached (1 = almost clean, T = noise)", ylabel=label, ylim=(0, None))
     return figure
 
 
@@ -182,7 +161,7 @@ def correlations(table: Mapping[str, Mapping[str, tuple[float, float]]], floor: 
             axes.bar(position, means, 0.25, yerr=spreads, color=COLOURS[kind], label=kind, capsize=2)
         axes.axhline(floor, color="0.3", lw=1, ls="--", label="white noise, expected")
         axes.set_xticks(range(len(table)), list(table))
-        axes.set(ylabel="mean of the top-20 |r|", ylim=(0, 1.05), xlim=(-1, max(len(table), 2)))
+        axes.set(ylabel="mean of the top-20 |r|", ylim=(0, 1.05), xlim=(-1, len(table)))
         axes.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.2))
     return figure
 

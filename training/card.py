@@ -22,7 +22,7 @@ from taba_utils.models.mini import WEIGHTS, build_mini_adm
 
 CONFIDENT = 0.9
 NUM_CONFIDENT = 500
-NUM_FRECHET = 2000
+NUM_FRECHET = 1000
 NUM_STEPS = 50
 
 DATA = """Fashion-MNIST in colour (`taba_utils/fashion.py`, seed 0): the 60,000 training images of
@@ -52,7 +52,7 @@ def mini_features_card(folder: Path, target: Path) -> str:
 
 A garment classifier of {parameters(judge.network)} parameters; its 128 features judge generated garments.
 
-- **Data**: {DATA} Half of the images are mirrored and all are shifted by up to two pixels.
+- **Data**: {DATA}
 - **Training**: `python -m training.mini_features`, {training_facts(folder)}
 - **Weights**: float16 safetensors, the exponential moving average of the run.
 

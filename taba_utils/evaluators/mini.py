@@ -41,7 +41,7 @@ class MiniFeatures:
 
     name = "mini-features"
 
-    def __init__(self, source: Path = WEIGHTS / "mini-features", device: str = "cpu", batch_size: int = 256):
+    def __init__(self, source: Path = WEIGHTS / "mini-features", device: str = "cpu", batch_size: int = 32):
         self.network = MiniFeaturesNetwork().to(device).eval().requires_grad_(False)
         weights = load_file(source / "model.safetensors")
         self.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
