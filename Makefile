@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 REFERENCE := $(CURDIR)/results/reference
 LOCKING := $(VENV)/locking
-QUIET := 2>&1 | { grep -v -e 'TCP without encryption' -e '^Input Notebook' -e '^Executing notebook' || true; }
+QUIET := 2>&1 | { grep -v -e 'TCP without encryption' -e '^Input Notebook' -e '^Output Notebook' -e '^Executing notebook' || true; }
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
