@@ -180,9 +180,11 @@ def picture_rows(rows: Mapping[str, torch.Tensor]) -> Figure:
             top = pictures.float().quantile(0.995).item() if pictures.ndim == 3 else None
             for axes, picture in zip(line, pictures, strict=True):
                 if picture.ndim == 2:
-                    shown = axes.imshow(picture, cmap="magma", vmin=0, vmax=top, interpolation="nearest")
+                    shown = axes.imshow(
+                        picture.numpy(), cmap="magma", vmin=0, vmax=top, interpolation="nearest"
+                    )
                 else:
-                    axes.imshow(picture.permute(1, 2, 0), interpolation="nearest")
+                    axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
             line[0].set_ylabel(label, rotation=0, ha="right", va="center")
