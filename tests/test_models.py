@@ -40,14 +40,12 @@ def test_mini_adm_told_the_noise_level_knows_the_noise():
         assert error < 0.1
 
 
-def test_the_classifier_knows_garments_in_the_samples_of_mini_adm_and_none_in_noise():
-    denoiser, judge = taba.load_model("mini-adm"), MiniFeatures()
-    noise = denoiser.sample_noise(64)
-    image = taba.sample(denoiser, noise, denoiser.schedule(50)).image
-    garments, static = (judge.probabilities((x.clamp(-1, 1) + 1) / 2) for x in (image, noise))
+def test_the_classifier_finds_garments_of_nearly_every_class_in_the_samples_of_mini_adm():
+    denoiser = taba.load_model("mini-adm")
+    image = taba.sample(denoiser, denoiser.sample_noise(64), denoiser.schedule(50)).image
+    garments = MiniFeatures().probabilities((image + 1) / 2)
     assert (garments.amax(dim=1) > 0.9).float().mean() >= 0.4  # the card measures the share on 500
-    assert len(set(garments.argmax(dim=1).tolist())) >= 6
-    assert len(set(static.argmax(dim=1).tolist())) <= 2
+    assert len(set(garments.argmax(dim=1).tolist())) >= 8
 
 
 def test_the_micro_batch_does_not_change_the_images_of_a_network():
