@@ -37,7 +37,7 @@ paper: $(READY) ## run every notebook: copies in results/, pictures in figures/
 
 test: $(READY) ## unit tests, then every notebook against the reference numbers
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --timeout 1200 -m '' notebooks
+	$(BIN)/python -m pytest -vv --nbval-lax --nbval-current-env --timeout 1200 -m '' notebooks
 
 test-browser: $(READY) ## notebook 00 in JupyterLab in headless Chromium (needs chromium and chromedriver)
 	$(BIN)/python -m pytest -m browser tests/test_browser.py

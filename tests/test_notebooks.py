@@ -37,7 +37,7 @@ def execute(folder: Path, *command: str, **environment: str) -> subprocess.Compl
 
 
 def nbval(folder: Path) -> subprocess.CompletedProcess:
-    options = ("-q", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env")
+    options = ("-vv", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env")
     return execute(folder, "pytest", *options, f"notebooks/{NAME}.ipynb")
 
 
