@@ -36,7 +36,8 @@ def explore(draw: Callable[[int], Figure], values: Sequence[int], name: str) -> 
         return
     from ipywidgets import SelectionSlider, interact
 
-    interact(draw, **{name: SelectionSlider(options=list(values), description=name, continuous_update=False)})
+    slider = SelectionSlider(options=list(values), description=name, continuous_update=False)
+    interact(lambda value: draw(value), value=slider)
 
 
 def _shell():
