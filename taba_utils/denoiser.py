@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -60,6 +61,17 @@ class Denoiser(ABC):
         """Pixels in [-1, 1] to the diffusion space. The identity for pixel models."""
         return pixels
 
+    def sample_condition(self, n: int, seed: int = 0, start: int = 0) -> list | None:
+        """Conditions of images start..start+n-1, one entry each; None for an unconditional model.
+
+        Image i's condition depends on (seed, i) alone, as its noise does.
+        """
+        return None
+
+    def prompt(self, condition) -> str:
+        """Text that says what one entry of a condition asks for; raises ValueError without conditions."""
+        raise ValueError(f"{self.name} is unconditional and has no prompts")
+
     def schedule(self, num_steps: int) -> Schedule:
         """Levels of a T-step DDIM grid; raises ValueError if T exceeds the training steps."""
         return ddim_schedule(self.training_alphas_cumprod, num_steps, self.timestep_scale)
@@ -72,6 +84,12 @@ class Denoiser(ABC):
         if n < 1 or start < 0 or seed < 0:
             raise ValueError(f"n must be at least 1, seed and start at least 0, got {n=}, {seed=}, {start=}")
         return torch.stack([_noise(self.shape, seed, i) for i in range(start, start + n)]).to(self.device)
+
+
+def choices(n: int, seed: int, start: int, sizes: Sequence[int]) -> list[tuple[int, ...]]:
+    """For images start..start+n-1 one index below each of `sizes`, from (seed, image) alone."""
+    streams = (np.random.default_rng((seed, i, 1)) for i in range(start, start + n))
+    return [tuple(int(stream.integers(size)) for size in sizes) for stream in streams]
 
 
 def _noise(shape: tuple[int, ...], seed: int, index: int) -> torch.Tensor:

@@ -121,6 +121,28 @@ def render(garments: np.ndarray, colours: np.ndarray, backdrops: np.ndarray, lig
     return np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8)
 
 
+def measured_colours(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Garment colour and backdrop of images, measured from their pixels.
+
+    The two outermost columns show the backdrop alone. Garment pixels are those that differ from the
+    backdrop of their row by more than 0.15 in some channel; a tint keeps its direction in RGB space
+    however dark the garment is, so the nearest named colour is that of the smallest angle.
+
+    Args:
+        images: (N, 3, 32, 32), in [0, 1].
+
+    Returns:
+        Indices into COLOURS and into BACKDROPS, (N,) each, int64.
+    """
+    edge = torch.cat([images[..., :2], images[..., -2:]], dim=3).mean(dim=3, keepdim=True)
+    walls = torch.tensor(list(BACKDROPS.values()))
+    backdrop = torch.cdist(edge.mean(dim=(2, 3)), walls).argmin(dim=1)
+    garment = ((images - edge).abs().amax(dim=1, keepdim=True) > 0.15).float()
+    mean = (images * garment).sum(dim=(2, 3))
+    tints = torch.nn.functional.normalize(torch.tensor(list(COLOURS.values())), dim=1)
+    return (mean @ tints.T).argmax(dim=1), backdrop
+
+
 def to_model_range(images: torch.Tensor) -> torch.Tensor:
     """uint8 images to float32 in [-1, 1]."""
     return images.float() / 127.5 - 1

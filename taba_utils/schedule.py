@@ -45,6 +45,22 @@ def cosine_alphas_cumprod(steps: int, largest_beta: float = 0.999) -> torch.Tens
     return torch.cumprod(1 - betas, dim=0)
 
 
+def training_chain(beta_schedule: str, steps: int, start: float, end: float) -> torch.Tensor:
+    """Training chain of a diffusers scheduler configuration, (steps,), float64.
+
+    Raises:
+        ValueError: a `beta_schedule` that no model of the paper uses.
+    """
+    chains = {
+        "linear": lambda: linear_alphas_cumprod(steps, start, end),
+        "scaled_linear": lambda: scaled_linear_alphas_cumprod(steps, start, end),
+        "squaredcos_cap_v2": lambda: cosine_alphas_cumprod(steps),
+    }
+    if beta_schedule not in chains:
+        raise ValueError(f"beta_schedule must be one of {list(chains)}, got {beta_schedule!r}")
+    return chains[beta_schedule]()
+
+
 def leading_steps(training_steps: int, num_steps: int) -> torch.Tensor:
     """Training steps of the grid's levels 1..T, "leading" spacing with offset 0: τ = 0, s, 2s, ...
 

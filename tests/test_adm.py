@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from taba_utils import observers
 from taba_utils.ddim import invert, sample
-from taba_utils.models.adm import load_openai
+from taba_utils.models.adm import ADM_32, ADM_64, ADM_256, load_openai
 from taba_utils.models.openai_format import build_unet, complete, convert
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -59,24 +59,12 @@ def test_inversion_takes_openais_path(golden):
     close(latent, expected["invert_steps"][-1], 1e-3)
 
 
-PAPER = {
-    "image_size": 32, "num_channels": 128, "num_res_blocks": 3, "channel_mult": "1,2,2,2", "learn_sigma": True,
-    "diffusion_steps": 4000, "noise_schedule": "cosine", "rescale_timesteps": True,
-}  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("flags", "parameters"),
     [
-        (PAPER, 52_546_438),
-        (PAPER | {"image_size": 64, "channel_mult": "1,2,3,4"}, 121_063_942),
-        (
-            {
-                "image_size": 256, "num_channels": 256, "num_res_blocks": 2, "num_head_channels": 64, "learn_sigma": True,
-                "attention_resolutions": "32,16,8", "resblock_updown": True,
-            },
-            552_814_086,
-        ),
+        (ADM_32, 52_546_438),
+        (ADM_64, 121_063_942),
+        (ADM_256, 552_814_086),
     ],
     ids=["adm-32", "adm-64", "adm-256"],
 )  # fmt: skip
@@ -88,7 +76,7 @@ def test_the_papers_networks_have_openais_number_of_parameters(flags, parameters
 
 def test_fixed_heads_keep_their_number_where_widths_differ():
     with torch.device("meta"):
-        unet = build_unet(complete(PAPER | {"image_size": 64, "channel_mult": "1,2,3,4"}))
+        unet = build_unet(complete(ADM_64))
     heads = {m.inner_dim: m.heads for m in unet.modules() if hasattr(m, "inner_dim") and hasattr(m, "heads")}
     assert heads == {384: 4, 512: 4}
 

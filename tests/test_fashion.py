@@ -2,6 +2,7 @@ import gzip
 
 import numpy as np
 import pytest
+import torch
 
 from taba_utils import fashion
 
@@ -59,3 +60,13 @@ def test_a_missing_data_set_and_an_unknown_split_are_named(tmp_path):
         fashion.load_fashion("train", root=tmp_path)
     with pytest.raises(ValueError, match=r"split must be one of \['train', 'test'\], got 'val'"):
         fashion.load_fashion("val")
+
+
+def test_colours_and_backdrops_are_measured_from_pixels():
+    rng = np.random.default_rng(0)
+    garments = np.zeros((48, 28, 28), np.uint8)
+    garments[:, 6:22, 8:20] = rng.integers(40, 255, (48, 16, 12))
+    colours, backdrops = rng.integers(6, size=48), rng.integers(4, size=48)
+    images = fashion.render(garments, colours, backdrops, rng.uniform(-0.1, 0.1, 48))
+    measured = fashion.measured_colours(torch.from_numpy(images).float() / 255)
+    assert (measured[0].numpy() == colours).all() and (measured[1].numpy() == backdrops).all()

@@ -1,19 +1,95 @@
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import taba_utils as taba
 from taba_utils.evaluators import MiniFeatures
-from taba_utils.models import ZOO, list_names
+from taba_utils.models import ZOO, list_names, mini
+from taba_utils.models.adm import ADM_32, ADM_64, ADM_256
+from taba_utils.models.openai_format import build_unet, complete
+
+SHIPPED = [name for name in list_names() if name == "gaussian" or name.startswith("mini-")]
+BUILD = {
+    "mini-adm": (mini.build_mini_adm, {}),
+    "mini-ldm": (mini.build_mini_ldm, {}),
+    "mini-dit": (mini.build_mini_dit, {"class_labels": torch.zeros(1, dtype=torch.int64)}),
+    "mini-if": (mini.build_mini_if, {"encoder_hidden_states": torch.zeros(1, 12, 64)}),
+    "adm-32": (lambda: build_unet(complete(ADM_32)), {}),
+    "adm-64": (lambda: build_unet(complete(ADM_64)), {}),
+    "adm-256": (lambda: build_unet(complete(ADM_256)), {}),
+}
 
 
-@pytest.mark.parametrize("name", list_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_zoo_keeps_its_word(name):
     denoiser, entry = taba.load_model(name), ZOO[name]
     assert tuple(denoiser.shape) == entry.shape
     assert len(denoiser.training_alphas_cumprod) == entry.training_steps
     x = denoiser.sample_noise(2)
     assert denoiser.predict_noise(x, torch.tensor(0.0)).shape == x.shape
-    torch.testing.assert_close(denoiser.encode(denoiser.decode(x)), x)
+    assert denoiser.decode(x).shape == (2, 3, 32, 32)
+    assert denoiser.encode(denoiser.decode(x)).shape == x.shape
+    assert (denoiser.sample_condition(2) is None) == (entry.condition == "none")
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_the_zoo_states_parameters_and_cost_truly(name):
+    build, more = BUILD[name]
+    with torch.device("meta"):
+        network, inputs = build().eval(), (torch.zeros(1, *ZOO[name].shape), torch.zeros(1))
+    more = {key: value.to("meta") for key, value in more.items()}
+    with FlopCounterMode(display=False) as flops:
+        network(*inputs, **more)
+    assert f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f}" == f"{ZOO[name].parameters:.2f}"
+    assert f"{flops.get_total_flops() / 1e9:.2f}" == f"{ZOO[name].gflop:.2f}"
+
+
+def test_shipped_weights_stay_small():
+    files = [path for path in mini.WEIGHTS.rglob("*") if path.is_file()]
+    assert max(path.stat().st_size for path in files) < 15e6
+    assert sum(path.stat().st_size for path in files) < 40e6
+
+
+@pytest.mark.parametrize(
+    ("name", "condition"), [("mini-dit", [3, 7]), ("mini-if", ["a red bag on a white backdrop"] * 2)]
+)
+def test_guidance_moves_away_from_the_null_condition(name, condition):
+    plain, guided = taba.load_model(name), taba.load_model(name, guidance_scale=3.0)
+    x, told = plain.sample_noise(2), torch.tensor(500.0)
+    null, own = plain.predict_noise(x, told), plain.predict_noise(x, told, condition)
+    assert not torch.allclose(null, own, atol=1e-3)
+    torch.testing.assert_close(guided.predict_noise(x, told, condition), null + 3 * (own - null))
+    assert guided.digest != plain.digest
+    with pytest.raises(ValueError, match="guidance_scale must be at least 0"):
+        taba.load_model(name, guidance_scale=-1)
+
+
+def test_an_unconditional_model_refuses_guidance():
+    with pytest.raises(ValueError, match="guidance_scale must be 1 for mini-adm"):
+        taba.load_model("mini-adm", guidance_scale=2.0)
+
+
+@pytest.mark.parametrize("name", ["mini-dit", "mini-if"])
+def test_conditions_depend_on_seed_and_image_alone(name):
+    denoiser = taba.load_model(name)
+    assert denoiser.sample_condition(6, seed=1)[2:] == denoiser.sample_condition(4, seed=1, start=2)
+    assert denoiser.sample_condition(6, seed=1) != denoiser.sample_condition(6, seed=2)
+
+
+def test_conditions_that_there_are_not_are_refused():
+    x = torch.zeros(1, 4, 8, 8)
+    with pytest.raises(ValueError, match=r"condition must hold classes 0\.\.9, got \[10\]"):
+        taba.load_model("mini-dit").predict_noise(x, torch.tensor(0.0), [10])
+    with pytest.raises(ValueError, match="a prompt must have at most 10 words"):
+        taba.load_model("mini-if").predict_noise(torch.zeros(1, 3, 32, 32), torch.tensor(0.0), ["a zebra"])
+
+
+@pytest.mark.parametrize("name", ["adm-32", "ldm", "dit", "if"])
+def test_a_model_that_does_not_ship_says_how_to_get_it(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("taba_utils.models.try_to_load_from_cache", lambda *args: None)
+    with pytest.raises(FileNotFoundError, match=f"no weights of {name} in .*download"):
+        taba.load_model(name)
+    assert taba.list_models().loc[name, "weights"] == "missing"
 
 
 def test_an_unknown_model_is_refused():

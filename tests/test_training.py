@@ -1,8 +1,17 @@
 """The training loop, on a toy: it learns, and a resumed run is the run that was not interrupted."""
 
+import math
+from types import SimpleNamespace
+
+import pytest
 import torch
+from diffusers import DDIMScheduler
 
 from training.loop import Recipe, batch_indices, train
+from training.measures import retrieval
+from training.mini_clip import matches, soft_contrastive
+from training.mini_features import augmented
+from training.noise_prediction import noise_loss
 
 DATA = torch.linspace(-1, 1, 64)[:, None]
 
@@ -46,3 +55,45 @@ def test_the_learning_rate_rises_stays_and_falls():
     assert [recipe.rate(step) for step in (0, 49, 400, 799)] == [0.01, 0.5, 1.0, 1.0]
     assert recipe.rate(900) == 0.5
     assert recipe.rate(999) > 0
+
+
+def test_the_loss_of_a_network_that_knows_the_noise_is_zero():
+    clean, scheduler = torch.rand(6, 1, 2, 2), DDIMScheduler(4000, beta_schedule="squaredcos_cap_v2")
+
+    def knows(noisy, time):
+        alpha = scheduler.alphas_cumprod[(time * 4).long()].reshape(-1, 1, 1, 1)
+        return (noisy - alpha.sqrt() * clean) / (1 - alpha).sqrt()
+
+    value = noise_loss(knows, clean, scheduler, torch.Generator().manual_seed(0), "cpu")
+    assert value < 1e-6
+    value = noise_loss(lambda x, t: 0 * x, clean, scheduler, torch.Generator().manual_seed(0), "cpu")
+    assert 0.3 < value < 3
+
+
+def test_a_short_caption_is_true_of_every_garment_of_its_class():
+    data = SimpleNamespace(
+        labels=torch.tensor([0, 0, 1]), colours=torch.tensor([2, 3, 2]), backdrops=torch.tensor([1, 1, 1])
+    )
+    true = matches(data, torch.arange(3), short=torch.tensor([False, True, False]))
+    assert true.tolist() == [[True, True, False], [False, True, False], [False, False, True]]
+
+
+def test_the_contrastive_loss_is_least_where_only_true_captions_are_near():
+    true = torch.eye(4, dtype=torch.bool)
+    assert soft_contrastive(50 * torch.eye(4), true) < 1e-6
+    assert soft_contrastive(torch.zeros(4, 4), true) == pytest.approx(math.log(4), rel=1e-6)
+    both = torch.ones(2, 2, dtype=torch.bool)  # both captions are true of both images
+    assert soft_contrastive(torch.zeros(2, 2), both) == pytest.approx(math.log(2), rel=1e-6)
+
+
+def test_augmentation_moves_and_mirrors_but_invents_nothing():
+    images = torch.rand(16, 3, 32, 32)
+    again = augmented(images, torch.Generator().manual_seed(0))
+    assert again.shape == images.shape and not torch.equal(again, images)
+    assert set(again[0].flatten().tolist()) <= set(images[0].flatten().tolist())
+
+
+def test_retrieval_counts_equal_captions_as_right():
+    block = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    assert retrieval([block], ["a", "b", "c"]) == pytest.approx(2 / 3)
+    assert retrieval([block], ["a", "b", "b"]) == 1

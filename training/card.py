@@ -1,33 +1,34 @@
-"""Export a trained model into the package, measure it, write its card.
+"""Export a trained model into the package, measure it, write its card: `python -m training.card NAME FOLDER`.
 
-`python -m training.card mini-features runs/mini-features`, then the same with mini-adm.
+The order matters: mini-features, mini-autoencoder and mini-clip first, they serve the others.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
-from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 import taba_utils as taba
 from taba_utils.evaluators import MiniFeatures
-from taba_utils.fashion import load_fashion
-from taba_utils.models.mini import WEIGHTS, build_mini_adm
+from taba_utils.fashion import BACKDROPS, COLOURS, describe, load_fashion, measured_colours, to_model_range
+from taba_utils.models import mini
+from taba_utils.models.mini_clip import build_mini_clip, tokenize
+from training import measures
+from training.measures import CONFIDENT, NUM_FRECHET, NUM_JUDGED, NUM_STEPS
 
-CONFIDENT = 0.9
-GOAL = 0.8
-NUM_CONFIDENT = 500
-NUM_FRECHET = 1000
-NUM_STEPS = 50
+CONFIDENT_GOAL = 0.8
+CLASS_GOAL = 0.85
 
 DATA = """Fashion-MNIST in colour (`taba_utils/fashion.py`, seed 0): the 60,000 training images of
   Fashion-MNIST (Xiao et al., 2017, MIT licence), tinted and put on studio backdrops."""
+WEIGHTS = "- **Weights**: float16 safetensors, the exponential moving average of the run."
+NOTE = "The Fréchet distance is on the features of mini-features; it is not comparable with FID, which is on Inception's."
 
 
 def main() -> None:
@@ -35,96 +36,235 @@ def main() -> None:
     parser.add_argument("model", choices=list(CARDS))
     parser.add_argument("folder", type=Path, help="where the training script left weights.safetensors")
     given = parser.parse_args()
-    target = WEIGHTS / given.model
+    target = mini.WEIGHTS / given.model
     target.mkdir(parents=True, exist_ok=True)
     card = CARDS[given.model](given.folder, target)
-    (target / "README.md").write_text(card + "\n")
+    (target / "README.md").write_text(f"# {given.model}\n\n{card}")
+    for path in target.iterdir():
+        path.chmod(0o644)
     print(card)
 
 
 def mini_features_card(folder: Path, target: Path) -> str:
-    """Export mini-features and measure its accuracy on the test split."""
-    weights = {name: tensor.half() for name, tensor in load_file(folder / "weights.safetensors").items()}
-    save_file(weights, target / "model.safetensors")
+    """Accuracy on the test split; the features of real training images go with the weights."""
+    save_half(load_file(folder / "weights.safetensors"), target)
     judge, data = MiniFeatures(), load_fashion("test")
+    real = judge.features(load_fashion("train").images[:10_000].float() / 255)
+    save_file({"features": real.half()}, target / "reference.safetensors")
     probabilities = judge.probabilities(data.images.float() / 255)
     accuracy = (probabilities.argmax(1) == data.labels).float().mean()
-    return f"""# mini-features
+    return f"""A garment classifier of {parameters(judge.network)} parameters; its 128 features judge generated garments.
 
-A garment classifier of {parameters(judge.network)} parameters; its 128 features judge generated garments.
-
-- **Data**: {DATA}
+- **Data**: {DATA} Mirrored and moved by up to two pixels.
 - **Training**: `python -m training.mini_features`, {training_facts(folder)}
-- **Weights**: float16 safetensors, the exponential moving average of the run.
+{WEIGHTS}
+- `reference.safetensors`: its features of the first 10,000 training images.
 
 | measured on the 10,000 test images | value |
 | --- | --- |
 | accuracy | {accuracy:.3f} |
-| share over {CONFIDENT} confident | {confident(probabilities):.3f} |
+| share over {CONFIDENT} confident | {measures.confident(probabilities):.3f} |
+"""
+
+
+def mini_autoencoder_card(folder: Path, target: Path) -> str:
+    """The scaling factor that gives latents unit variance; reconstruction of the test split."""
+    network = mini.build_mini_autoencoder().eval()
+    network.load_state_dict(load_file(folder / "weights.safetensors"))
+    network.register_to_config(scaling_factor=1.0)
+    network.half().save_pretrained(target)
+    plain = mini.load_mini_autoencoder()
+    train = to_model_range(load_fashion("train").images[:5000])
+    latents = torch.cat([plain.encode(part) for part in train.split(32)])
+    network.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
+    network.save_pretrained(target)
+    autoencoder = mini.load_mini_autoencoder()
+    test = measures.held_out()
+    again = torch.cat([autoencoder.decode(autoencoder.encode(part * 2 - 1)) for part in test.split(32)])
+    psnr, ssim = measures.reconstruction(test, (again.clamp(-1, 1) + 1) / 2)
+    return f"""KL autoencoder, 3x32x32 pixels to 4x8x8 latents, of {parameters(network)} parameters: the space of mini-ldm and mini-dit.
+
+- **Data**: {DATA}
+- **Training**: `python -m training.mini_autoencoder`, {training_facts(folder)}
+{WEIGHTS}
+- **Scaling factor**: {autoencoder.scaling_factor}, one over the standard deviation of 5,000 training images' latents.
+
+| measured on {len(test)} test images | value |
+| --- | --- |
+| PSNR | {psnr:.1f} dB |
+| SSIM | {ssim:.3f} |
+"""
+
+
+def mini_clip_card(folder: Path, target: Path) -> str:
+    """Retrieval of the right caption, and of the right garment name, on the test split."""
+    save_half(load_file(folder / "weights.safetensors"), target)
+    model, data = mini.load_mini_clip(), load_fashion("test")
+    captions = [data.caption(i) for i in range(len(data))]
+    with torch.inference_mode():
+        parts = [model.encode_image(to_model_range(part), normalize=True) for part in data.images.split(64)]
+        texts = [
+            model.encode_text(tokenize(captions[i : i + 500]), normalize=True) for i in range(0, 10_000, 500)
+        ]
+        images, texts = torch.cat(parts), torch.cat(texts)
+        similarity = [images[i : i + 32] @ texts[i : i + 32].T for i in range(0, len(images) - 31, 32)]
+    share = measures.retrieval(similarity, captions)
+    return f"""An open_clip model (`taba_utils/models/mini-clip.json`) of {parameters(build_mini_clip())} parameters: judge of text alignment, and the text
+encoder of mini-if. It knows the words of the captions and no others.
+
+- **Data**: {DATA} Every fourth caption names the garment alone.
+- **Training**: `python -m training.mini_clip`, {training_facts(folder)}
+{WEIGHTS}
+
+| measured on the test split | value |
+| --- | --- |
+| right caption among those of 32 random images | {share:.3f} |
 """
 
 
 def mini_adm_card(folder: Path, target: Path) -> str:
-    """Export mini-adm, sample from it and measure the samples beside held-out real images."""
-    unet = build_mini_adm()
-    unet.load_state_dict(load_file(folder / "weights.safetensors"))
-    with FlopCounterMode(display=False) as flops:
-        unet(torch.zeros(1, 3, 32, 32), torch.zeros(1))
-    unet.half().save_pretrained(target, safe_serialization=True)
-    denoiser = taba.load_model("mini-adm")
-    judge = MiniFeatures()
-    began = time.monotonic()
-    image = taba.sample(denoiser, denoiser.sample_noise(NUM_FRECHET), denoiser.schedule(NUM_STEPS)).image
-    seconds = (time.monotonic() - began) / NUM_FRECHET / NUM_STEPS
-    train = load_fashion("train").images.float() / 255
-    sets = {
-        "samples": (image + 1) / 2,
-        "held-out real images": load_fashion("test").images[:NUM_FRECHET].float() / 255,
-    }
-    reference = statistics(judge, train)
-    share = confident(judge.probabilities(sets["samples"][:NUM_CONFIDENT]))
-    rows = "\n".join(
-        f"| {name} | {confident(judge.probabilities(images[:NUM_CONFIDENT])):.3f} "
-        f"| {frechet(statistics(judge, images), reference):.2f} |"
-        for name, images in sets.items()
-    )
-    return f"""# mini-adm
-
-Pixel U-Net of the ADM family on 3x32x32, unconditional: the embedded stand-in for ADM-32.
-{parameters(unet)} parameters; an evaluation costs {flops.get_total_flops() / 1e9:.2f} GFLOP an image (multiply and add
-counted apart), {1000 * seconds:.1f} ms on two cores.
+    """Confident share and Fréchet distance of samples beside real images."""
+    unet = mini.build_mini_adm()
+    export(unet, folder, target)
+    cost = gflop(unet, torch.zeros(1, 3, 32, 32), torch.zeros(1))
+    samples = measures.draw_samples(taba.load_model("mini-adm"))
+    return f"""Pixel U-Net of the ADM family on 3x32x32, unconditional: the embedded stand-in for ADM-32.
+{parameters(unet)} parameters; an evaluation costs {cost:.2f} GFLOP an image (multiply and add
+counted apart), {1000 * samples.seconds:.1f} ms on two cores.
 
 - **Data**: {DATA}
 - **Diffusion**: noise prediction, cosine chain of 4,000 steps, time told to the network rescaled to 0..1000.
 - **Training**: `python -m training.mini_adm`, {training_facts(folder)}
-- **Weights**: float16 safetensors, the exponential moving average of the run.
+{WEIGHTS}
 
-Measured with seed 0, T = {NUM_STEPS}, by mini-features: the share of {NUM_CONFIDENT} images of which the classifier is over
-{CONFIDENT} confident, and the Fréchet distance of {NUM_FRECHET} images to the training set.
+{confidence(samples.pixels)}"""
 
-The goal is a confident share of {GOAL} among samples; this run {"reaches" if share >= GOAL else "does not reach"} it.
+
+def mini_ldm_card(folder: Path, target: Path) -> str:
+    """Confident share and Fréchet distance of samples beside real images."""
+    unet = mini.build_mini_ldm()
+    export(unet, folder, target)
+    cost = gflop(unet, torch.zeros(1, 4, 8, 8), torch.zeros(1))
+    samples = measures.draw_samples(taba.load_model("mini-ldm"))
+    return f"""U-Net in the 4x8x8 latents of mini-autoencoder, unconditional: the embedded stand-in for LDM.
+{parameters(unet)} parameters; an evaluation costs {cost:.2f} GFLOP an image, {1000 * samples.seconds:.1f} ms on two cores.
+
+- **Data**: {DATA}
+- **Diffusion**: noise prediction, linear chain of 1,000 steps.
+- **Training**: `python -m training.mini_ldm`, {training_facts(folder)}
+{WEIGHTS}
+
+{confidence(samples.pixels)}"""
+
+
+def mini_dit_card(folder: Path, target: Path) -> str:
+    """Whether the wanted class is recognised."""
+    transformer = mini.build_mini_dit()
+    export(transformer, folder, target)
+    cost = gflop(transformer, torch.zeros(1, 4, 8, 8), torch.zeros(1), class_labels=torch.zeros(1, dtype=int))
+    samples = measures.draw_samples(taba.load_model("mini-dit"))
+    wanted = torch.tensor(samples.condition[:NUM_JUDGED])
+    return f"""Diffusion transformer in the 4x8x8 latents of mini-autoencoder, ten classes and a null class: the embedded
+stand-in for DiT-XL/2. {parameters(transformer)} parameters; an evaluation costs {cost:.2f} GFLOP an image,
+{1000 * samples.seconds:.1f} ms on two cores.
+
+- **Data**: {DATA}
+- **Diffusion**: noise prediction, linear chain of 1,000 steps; one label in ten replaced by the null class.
+- **Training**: `python -m training.mini_dit`, {training_facts(folder)}
+{WEIGHTS}
+
+{obedience(samples.pixels, wanted)}
+{frechet_table(samples.pixels)}"""
+
+
+def mini_if_card(folder: Path, target: Path) -> str:
+    """Whether class, garment colour and backdrop are the wanted ones."""
+    unet = mini.build_mini_if()
+    export(unet, folder, target)
+    cost = gflop(
+        unet, torch.zeros(1, 3, 32, 32), torch.zeros(1), encoder_hidden_states=torch.zeros(1, 12, 64)
+    )
+    samples = measures.draw_samples(taba.load_model("mini-if"))
+    wanted = torch.tensor([WANTED[prompt] for prompt in samples.condition[:NUM_JUDGED]])
+    colour, backdrop = measured_colours(samples.pixels[:NUM_JUDGED])
+    return f"""Pixel U-Net with attention to the hidden states of mini-clip's text tower: the embedded stand-in for DeepFloyd IF.
+{parameters(unet)} parameters; an evaluation costs {cost:.2f} GFLOP an image, {1000 * samples.seconds:.1f} ms on two cores.
+
+- **Data**: {DATA}
+- **Diffusion**: noise prediction, cosine chain of 1,000 steps; one prompt in ten replaced by the empty one.
+- **Training**: `python -m training.mini_if`, {training_facts(folder)}
+{WEIGHTS}
+
+{obedience(samples.pixels, wanted[:, 0])}| garment colour, from pixels | {(colour == wanted[:, 1]).float().mean():.3f} |
+| backdrop, from pixels | {(backdrop == wanted[:, 2]).float().mean():.3f} |
+
+{frechet_table(samples.pixels)}"""
+
+
+def export(network: torch.nn.Module, folder: Path, target: Path) -> None:
+    """Write the averaged weights of a run as float16, with the network's configuration."""
+    network.load_state_dict(load_file(folder / "weights.safetensors"))
+    network.half().save_pretrained(target, safe_serialization=True)
+    network.float()
+
+
+def save_half(weights: dict[str, torch.Tensor], target: Path) -> None:
+    save_file({name: tensor.half() for name, tensor in weights.items()}, target / "model.safetensors")
+
+
+def gflop(network: torch.nn.Module, *inputs, **more) -> float:
+    """Cost of an evaluation of one image; a multiplication and an addition count as two."""
+    with FlopCounterMode(display=False) as flops, torch.inference_mode():
+        network.eval()(*inputs, **more)
+    return flops.get_total_flops() / 1e9
+
+
+def confidence(pixels: torch.Tensor) -> str:
+    """Table of the confident share and the Fréchet distance beside real images."""
+    judge = MiniFeatures()
+    sets = {"samples": pixels, "held-out real images": measures.held_out()}
+    shares = {
+        name: measures.confident(judge.probabilities(images[:NUM_JUDGED])) for name, images in sets.items()
+    }
+    rows = "\n".join(
+        f"| {name} | {shares[name]:.3f} | {measures.frechet(images):.2f} |" for name, images in sets.items()
+    )
+    reached = "reaches" if shares["samples"] >= CONFIDENT_GOAL else "does not reach"
+    return f"""Measured with seed 0, T = {NUM_STEPS}, by mini-features: the share of {NUM_JUDGED} images of which the classifier is over
+{CONFIDENT} confident, and the Fréchet distance of {NUM_FRECHET} images to real training images.
+
+The goal is a confident share of {CONFIDENT_GOAL} among samples; this run {reached} it.
 
 | images | confident | Fréchet distance |
 | --- | --- | --- |
 {rows}
 
-The Fréchet distance is on the features of mini-features; it is not comparable with FID, which is on Inception's.
+{NOTE}
 """
 
 
-def confident(probabilities: torch.Tensor) -> float:
-    """Share of images whose most probable class has more than 0.9."""
-    return (probabilities.amax(dim=1) > CONFIDENT).float().mean().item()
+def obedience(pixels: torch.Tensor, labels: torch.Tensor) -> str:
+    """Head of the table of what was asked for and is there."""
+    share = measures.recognised(pixels[:NUM_JUDGED], labels)
+    reached = "reaches" if share >= CLASS_GOAL else "does not reach"
+    return f"""The goal is that mini-features, trained on real images only, recognises the wanted class in {CLASS_GOAL:.0%} of
+{NUM_JUDGED} samples (seed 0, T = {NUM_STEPS}, no guidance); this run {reached} it.
+
+| asked for | share of {NUM_JUDGED} samples |
+| --- | --- |
+| garment, by mini-features | {share:.3f} |
+"""
 
 
-def statistics(judge: MiniFeatures, images: torch.Tensor) -> dict:
-    """Mean and covariance of the features, as torch-fidelity keeps them."""
-    return fid_features_to_statistics(judge.features(images))
+def frechet_table(pixels: torch.Tensor) -> str:
+    """Fréchet distance of samples beside that of real test images."""
+    return f"""| {NUM_FRECHET} images | Fréchet distance to real training images |
+| --- | --- |
+| samples | {measures.frechet(pixels):.2f} |
+| held-out real images | {measures.frechet(measures.held_out()):.2f} |
 
-
-def frechet(first: dict, second: dict) -> float:
-    """Fréchet distance between two sets of feature statistics."""
-    return float(fid_statistics_to_metric(first, second, verbose=False)["frechet_inception_distance"])
+{NOTE}
+"""
 
 
 def parameters(network: torch.nn.Module) -> str:
@@ -142,7 +282,21 @@ def training_facts(folder: Path) -> str:
     )
 
 
-CARDS = {"mini-features": mini_features_card, "mini-adm": mini_adm_card}
+WANTED = {
+    describe(label, colour, backdrop): (label, colour, backdrop)
+    for label in range(10)
+    for colour in range(len(COLOURS))
+    for backdrop in range(len(BACKDROPS))
+}
+CARDS: dict[str, Callable[[Path, Path], str]] = {
+    "mini-features": mini_features_card,
+    "mini-autoencoder": mini_autoencoder_card,
+    "mini-clip": mini_clip_card,
+    "mini-adm": mini_adm_card,
+    "mini-ldm": mini_ldm_card,
+    "mini-dit": mini_dit_card,
+    "mini-if": mini_if_card,
+}
 
 
 if __name__ == "__main__":

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
+from huggingface_hub import try_to_load_from_cache
+from safetensors.torch import load_file
 
 from taba_utils.denoiser import Denoiser
 from taba_utils.models import gaussian, mini
+from taba_utils.models.adm import ADM, ADM_32, ADM_64, ADM_256, load_openai
+from taba_utils.models.deepfloyd_if import load_if
+from taba_utils.models.dit import load_dit
+from taba_utils.models.ldm import load_ldm
+
+GARMENTS = "Fashion-MNIST in colour"
 
 
 @dataclass(frozen=True)
@@ -18,13 +28,16 @@ class Entry:
     """What the zoo knows of a model without loading it.
 
     Attributes:
-        stands_for: the paper's model whose kind it is ("" for none).
+        stands_for: the paper's model whose kind it is, or which it is ("" for none).
         space: "pixel" or "latent".
         shape: (C, H, W) of the diffusion.
         training_set, condition, backbone: as in Tab. 1.
         training_steps: N of the training chain, the largest T.
-        load: (source folder, device) -> Denoiser.
-        source: folder of the shipped weights; None where none are needed.
+        parameters: of the denoising network, in millions; None: not known without its configuration.
+        gflop: of one evaluation of one image, a multiplication and an addition counted as two.
+        load: (source, device, **options) -> Denoiser.
+        source: where the weights are looked for: a folder or file, or a hub id; None where none are needed.
+        get: how to get weights that do not ship.
     """
 
     stands_for: str
@@ -34,13 +47,57 @@ class Entry:
     condition: str
     backbone: str
     training_steps: int
-    load: Callable[[Path | None, str], Denoiser]
-    source: Path | None = None
+    parameters: float | None
+    gflop: float | None
+    load: Callable[..., Denoiser]
+    source: Path | str | None = None
+    get: str = ""
 
     @property
-    def present(self) -> bool:
-        """Whether the model can be loaded without `source`."""
-        return self.source is None or (self.source / "config.json").exists()
+    def weights(self) -> str:
+        """ "none needed", "shipped", "present" or "missing"."""
+        if self.source is None:
+            return "none needed"
+        if isinstance(self.source, str):
+            cached = try_to_load_from_cache(self.source, "model_index.json")
+            return "present" if isinstance(cached, str) else "missing"
+        if self.source.parent == mini.WEIGHTS:
+            return "shipped" if (self.source / "config.json").exists() else "missing"
+        return "present" if self.source.exists() else "missing"
+
+
+def weights_dir() -> Path:
+    """Where converted checkpoints are looked for: $TABA_WEIGHTS, or else ~/.cache/taba/weights."""
+    return Path(os.environ.get("TABA_WEIGHTS") or "~/.cache/taba/weights").expanduser()
+
+
+def _load_adm(name: str, flags: dict, source: Path, device: str | torch.device = "cpu") -> ADM:
+    return load_openai(load_file(source), flags, name=name, device=device)
+
+
+def _openai(name: str, flags: dict, checkpoint: str, **facts) -> Entry:
+    """An entry of OpenAI's: same kind, other flags."""
+    size, path = flags["image_size"], weights_dir() / f"{name}.safetensors"
+    return Entry(
+        stands_for=name.upper(),
+        space="pixel",
+        shape=(3, size, size),
+        condition="none",
+        backbone="U-Net",
+        training_steps=flags["diffusion_steps"],
+        load=partial(_load_adm, name, flags),
+        source=path,
+        get=f"download OpenAI's {checkpoint} and convert it once: torch.load(..., weights_only=True), then "
+        "safetensors.torch.save_file to that place",
+        **facts,
+    )
+
+
+def _hub(source: str) -> dict[str, str]:
+    return {
+        "source": source,
+        "get": f"download it once with `hf download {source}`, or give a folder as source",
+    }
 
 
 ZOO: dict[str, Entry] = {
@@ -52,18 +109,119 @@ ZOO: dict[str, Entry] = {
         condition="none",
         backbone="closed form",
         training_steps=gaussian.TRAINING_STEPS,
+        parameters=0,
+        gflop=0,
         load=lambda source, device: gaussian.half_plain(device=device),
     ),
     "mini-adm": Entry(
         stands_for="ADM-32",
         space="pixel",
         shape=(3, 32, 32),
-        training_set="Fashion-MNIST in colour",
+        training_set=GARMENTS,
         condition="none",
         backbone="U-Net",
         training_steps=mini.MINI_ADM_TRAINING_STEPS,
+        parameters=1.86,
+        gflop=0.27,
         load=mini.load_mini_adm,
         source=mini.WEIGHTS / "mini-adm",
+    ),
+    "mini-ldm": Entry(
+        stands_for="LDM",
+        space="latent",
+        shape=(4, 8, 8),
+        training_set=GARMENTS,
+        condition="none",
+        backbone="U-Net",
+        training_steps=mini.TRAINING_STEPS,
+        parameters=2.07,
+        gflop=0.1,
+        load=mini.load_mini_ldm,
+        source=mini.WEIGHTS / "mini-ldm",
+    ),
+    "mini-dit": Entry(
+        stands_for="DiT",
+        space="latent",
+        shape=(4, 8, 8),
+        training_set=GARMENTS,
+        condition="class",
+        backbone="DiT",
+        training_steps=mini.TRAINING_STEPS,
+        parameters=3.25,
+        gflop=0.06,
+        load=mini.load_mini_dit,
+        source=mini.WEIGHTS / "mini-dit",
+    ),
+    "mini-if": Entry(
+        stands_for="IF",
+        space="pixel",
+        shape=(3, 32, 32),
+        training_set=GARMENTS,
+        condition="text",
+        backbone="U-Net",
+        training_steps=mini.TRAINING_STEPS,
+        parameters=3.17,
+        gflop=0.3,
+        load=mini.load_mini_if,
+        source=mini.WEIGHTS / "mini-if",
+    ),
+    "adm-32": _openai(
+        "adm-32", ADM_32, "cifar10_uncond_50M_500K.pt", training_set="CIFAR-10", parameters=52.55, gflop=16.77
+    ),
+    "adm-64": _openai(
+        "adm-64",
+        ADM_64,
+        "imagenet64_uncond_100M_1500K.pt",
+        training_set="ImageNet",
+        parameters=121.06,
+        gflop=79.47,
+    ),
+    "adm-256": _openai(
+        "adm-256",
+        ADM_256,
+        "256x256_diffusion_uncond.pt",
+        training_set="ImageNet",
+        parameters=552.81,
+        gflop=2239.67,
+    ),
+    "ldm": Entry(
+        stands_for="LDM",
+        space="latent",
+        shape=(3, 64, 64),
+        training_set="CelebA-HQ",
+        condition="none",
+        backbone="U-Net",
+        training_steps=1000,
+        parameters=274.06,
+        gflop=202.4,
+        load=load_ldm,
+        **_hub("CompVis/ldm-celebahq-256"),
+    ),
+    "dit": Entry(
+        stands_for="DiT",
+        space="latent",
+        shape=(4, 32, 32),
+        training_set="ImageNet",
+        condition="class",
+        backbone="DiT",
+        training_steps=1000,
+        parameters=749.83,
+        gflop=237.33,
+        load=load_dit,
+        **_hub("facebook/DiT-XL-2-256"),
+    ),
+    "if": Entry(
+        stands_for="IF",
+        space="pixel",
+        shape=(3, 64, 64),
+        training_set="LAION-A",
+        condition="text",
+        backbone="U-Net",
+        training_steps=1000,
+        parameters=None,
+        gflop=None,
+        load=load_if,
+        **_hub("DeepFloyd/IF-I-XL-v1.0"),
     ),
 }
 
@@ -89,32 +247,52 @@ def list_models() -> pd.DataFrame:
             "condition": entry.condition,
             "backbone": entry.backbone,
             "training steps": entry.training_steps,
-            "weights": "none needed" if entry.source is None else "shipped" if entry.present else "missing",
+            "M parameters": "-" if entry.parameters is None else f"{entry.parameters:.2f}",
+            "GFLOP": "-" if entry.gflop is None else f"{entry.gflop:.2f}",
+            "weights": entry.weights,
         }
         for name, entry in ZOO.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
-def load_model(name: str, device: str | torch.device = "cpu", source: str | Path | None = None) -> Denoiser:
+def load_model(
+    name: str, device: str | torch.device = "cpu", source: str | Path | None = None, **options: object
+) -> Denoiser:
     """A model of the zoo, ready to sample.
 
     Args:
         name: one of `list_models()`; with `source`, the family of the weights there.
         device: where it runs; not guessed.
-        source: folder with weights to use instead of the shipped ones.
+        source: folder, file or hub id of weights to use instead of the registered ones.
+        options: for the family: `guidance_scale` (w, 1 as in the paper) of conditional models, `prompts` of
+            IF, and what diffusers' `from_pretrained` takes for the paper's latent models and IF.
 
     Raises:
-        ValueError: unknown name.
-        FileNotFoundError: the weights are not there; says where they were looked for.
+        ValueError: unknown name, or an option that the model does not have.
+        FileNotFoundError: the weights are not there; says where they were looked for and what to do.
     """
     entry = _entry(name)
-    folder = Path(source) if source is not None else entry.source
-    if folder is not None and not (folder / "config.json").exists():
+    _check_guidance(name, entry, options)
+    if source is None and entry.weights == "missing":
         raise FileNotFoundError(
-            f"no weights of {name} in {folder}: expected config.json and *.safetensors there"
+            f"no weights of {name} in {entry.source}: {entry.get or 'the package is incomplete'}"
         )
-    return entry.load(folder, device)
+    if source is None or isinstance(entry.source, str):
+        return entry.load(source or entry.source, device, **options)
+    place = Path(source)
+    if not place.exists() or (place.is_dir() and not (place / "config.json").exists()):
+        wanted = (
+            "config.json and *.safetensors there" if entry.weights == "shipped" else "a .safetensors file"
+        )
+        raise FileNotFoundError(f"no weights of {name} in {place}: expected {wanted}")
+    return entry.load(place, device, **options)
+
+
+def _check_guidance(name: str, entry: Entry, options: dict) -> None:
+    """Unconditional models know no guidance: w = 1 is accepted and dropped, anything else refused."""
+    if entry.condition == "none" and options.pop("guidance_scale", 1.0) != 1.0:
+        raise ValueError(f"guidance_scale must be 1 for {name}, which is unconditional")
 
 
 def _entry(name: str) -> Entry:

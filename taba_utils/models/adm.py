@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 import torch
 from diffusers import UNet2DModel
 
 from taba_utils.denoiser import Denoiser
+from taba_utils.models.digest import weights_digest
 from taba_utils.models.openai_format import build_unet, complete, convert
 from taba_utils.schedule import cosine_alphas_cumprod, linear_alphas_cumprod
+
+ADM_32: dict[str, object] = {
+    "image_size": 32, "num_channels": 128, "num_res_blocks": 3, "channel_mult": "1,2,2,2", "learn_sigma": True,
+    "diffusion_steps": 4000, "noise_schedule": "cosine", "rescale_timesteps": True,
+}  # fmt: skip
+ADM_64 = ADM_32 | {"image_size": 64, "channel_mult": "1,2,3,4"}
+ADM_256: dict[str, object] = {
+    "image_size": 256, "num_channels": 256, "num_res_blocks": 2, "num_head_channels": 64, "learn_sigma": True,
+    "attention_resolutions": "32,16,8", "resblock_updown": True, "diffusion_steps": 1000, "noise_schedule": "linear",
+}  # fmt: skip
 
 
 class ADM(Denoiser):
@@ -78,7 +88,7 @@ def load_openai(
     return ADM(
         unet,
         name=name,
-        digest=_digest(state_dict, flags),
+        digest=weights_digest(state_dict, facts=sorted(flags.items())),
         training_alphas_cumprod=_training_chain(flags["noise_schedule"], steps),
         timestep_scale=1000 / steps if flags["rescale_timesteps"] else 1.0,
         convention="shifted",
@@ -91,11 +101,3 @@ def _training_chain(noise_schedule: str, steps: int) -> torch.Tensor:
     if noise_schedule == "cosine":
         return cosine_alphas_cumprod(steps)
     return linear_alphas_cumprod(steps, start=0.1 / steps, end=20 / steps)
-
-
-def _digest(state_dict: Mapping[str, torch.Tensor], flags: dict) -> str:
-    digest = hashlib.sha256(repr(sorted(flags.items())).encode())
-    for key in sorted(state_dict):
-        tensor = state_dict[key].detach().cpu().contiguous()
-        digest.update(key.encode() + tensor.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

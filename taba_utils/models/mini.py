@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
+from functools import partial
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DModel
+from diffusers import AutoencoderKL, DiTTransformer2DModel, UNet2DConditionModel, UNet2DModel
+from diffusers.models.attention_processor import (
+    Attention,
+    AttnAddedKVProcessor,
+    AttnAddedKVProcessor2_0,
+    AttnProcessor,
+)
+from safetensors.torch import load_file
 
+from taba_utils.denoiser import choices
+from taba_utils.fashion import BACKDROPS, CLASSES, COLOURS, describe
+from taba_utils.models import mini_clip
 from taba_utils.models.adm import ADM
-from taba_utils.schedule import cosine_alphas_cumprod
+from taba_utils.models.autoencoder import Autoencoder
+from taba_utils.models.deepfloyd_if import DeepFloydIF
+from taba_utils.models.digest import weights_digest
+from taba_utils.models.dit import DiT
+from taba_utils.models.ldm import LDM
+from taba_utils.schedule import cosine_alphas_cumprod, linear_alphas_cumprod
 
 WEIGHTS = Path(__file__).parent / "weights"
 MINI_ADM_TRAINING_STEPS = 4000
+TRAINING_STEPS = 1000  # of the other minis
 
 
-def build_mini_adm() -> UNet2DModel:
-    """U-Net of mini-adm, untrained: 3x32x32, 24-32-64-96 channels, attention at 8x8 and 4x4."""
-    return UNet2DModel(
+def build_mini_adm(channels: tuple[int, ...] = (24, 32, 64, 96)) -> UNet2DModel:
+    """U-Net of mini-adm, untrained: 3x32x32, attention at 8x8 and 4x4."""
+    unet = UNet2DModel(
         sample_size=32,
         in_channels=3,
         out_channels=3,
         layers_per_block=1,
-        block_out_channels=(24, 32, 64, 96),
+        block_out_channels=channels,
         down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
         downsample_type="conv",
@@ -33,15 +49,98 @@ def build_mini_adm() -> UNet2DModel:
         norm_num_groups=8,
         freq_shift=0,
     )
+    return plain_attention(unet)
+
+
+def build_mini_autoencoder() -> AutoencoderKL:
+    """KL autoencoder, untrained: 3x32x32 pixels to 4x8x8."""
+    autoencoder = AutoencoderKL(
+        sample_size=32,
+        latent_channels=4,
+        layers_per_block=1,
+        block_out_channels=(16, 48, 96),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        norm_num_groups=8,
+    )
+    return plain_attention(autoencoder)
+
+
+def build_mini_ldm() -> UNet2DModel:
+    """U-Net of mini-ldm, untrained: 4x8x8, attention at both resolutions."""
+    unet = UNet2DModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        layers_per_block=1,
+        block_out_channels=(64, 96),
+        down_block_types=("AttnDownBlock2D",) * 2,
+        up_block_types=("AttnUpBlock2D",) * 2,
+        downsample_type="conv",
+        upsample_type="conv",
+        resnet_time_scale_shift="scale_shift",
+        attention_head_dim=16,
+        attn_norm_num_groups=8,
+        norm_num_groups=8,
+        freq_shift=0,
+    )
+    return plain_attention(unet)
+
+
+def build_mini_dit() -> DiTTransformer2DModel:
+    """Transformer of mini-dit, untrained: 4x8x8 in patches of 2, ten classes and the null class."""
+    transformer = DiTTransformer2DModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        patch_size=2,
+        num_attention_heads=5,
+        attention_head_dim=32,
+        num_layers=6,
+        num_embeds_ada_norm=len(CLASSES),
+    )
+    return plain_attention(transformer)
+
+
+def build_mini_if() -> UNet2DConditionModel:
+    """U-Net of mini-if, untrained: 3x32x32, attention to the text at 8x8 and 4x4."""
+    unet = UNet2DConditionModel(
+        sample_size=32,
+        in_channels=3,
+        out_channels=3,
+        layers_per_block=1,
+        block_out_channels=(16, 32, 64, 128),
+        down_block_types=("DownBlock2D",) * 2 + ("SimpleCrossAttnDownBlock2D",) * 2,
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        up_block_types=("SimpleCrossAttnUpBlock2D",) * 2 + ("UpBlock2D",) * 2,
+        resnet_time_scale_shift="scale_shift",
+        act_fn="gelu",
+        attention_head_dim=16,
+        norm_num_groups=8,
+        cross_attention_dim=64,
+        encoder_hid_dim=64,
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
+    )
+    return plain_attention(unet)
+
+
+def plain_attention(network):
+    """Make a diffusers network multiply its attention matrices out: at 64 tokens a third faster on a CPU."""
+    for module in network.modules():
+        if isinstance(module, Attention):
+            added = isinstance(module.processor, AttnAddedKVProcessor2_0)
+            module.set_processor(AttnAddedKVProcessor() if added else AttnProcessor())
+    return network
 
 
 def load_mini_adm(source: Path, device: str | torch.device = "cpu") -> ADM:
     """mini-adm: cosine chain of 4,000 steps, time rescaled to 0..1000, clipped x_0, target convention."""
-    unet = UNet2DModel.from_pretrained(source, torch_dtype=torch.float32, use_safetensors=True)
+    unet = _pretrained(UNet2DModel, source)
     return ADM(
         unet,
         name="mini-adm",
-        digest=weights_digest(source),
+        digest=weights_digest(unet.state_dict()),
         training_alphas_cumprod=cosine_alphas_cumprod(MINI_ADM_TRAINING_STEPS),
         timestep_scale=1000 / MINI_ADM_TRAINING_STEPS,
         convention="target",
@@ -49,9 +148,78 @@ def load_mini_adm(source: Path, device: str | torch.device = "cpu") -> ADM:
     )
 
 
-def weights_digest(folder: Path) -> str:
-    """SHA-256 of the weight files in a folder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def load_mini_autoencoder(device: str | torch.device = "cpu") -> Autoencoder:
+    """mini-autoencoder with its measured scaling factor."""
+    network = _pretrained(AutoencoderKL, WEIGHTS / "mini-autoencoder")
+    return Autoencoder(network, network.config.scaling_factor, torch.device(device))
+
+
+def load_mini_ldm(source: Path, device: str | torch.device = "cpu") -> LDM:
+    """mini-ldm: linear chain of 1,000 steps in the latents of mini-autoencoder."""
+    unet, autoencoder = _pretrained(UNet2DModel, source), load_mini_autoencoder(device)
+    return LDM(
+        unet,
+        autoencoder,
+        name="mini-ldm",
+        digest=weights_digest(unet.state_dict(), autoencoder.network.state_dict()),
+        training_alphas_cumprod=linear_alphas_cumprod(TRAINING_STEPS),
+        device=device,
+    )
+
+
+def load_mini_dit(source: Path, device: str | torch.device = "cpu", guidance_scale: float = 1.0) -> DiT:
+    """mini-dit: linear chain of 1,000 steps in the latents of mini-autoencoder, ten garment classes."""
+    transformer, autoencoder = _pretrained(DiTTransformer2DModel, source), load_mini_autoencoder(device)
+    return DiT(
+        transformer,
+        autoencoder,
+        classes=CLASSES,
+        name="mini-dit",
+        digest=weights_digest(transformer.state_dict(), autoencoder.network.state_dict()),
+        training_alphas_cumprod=linear_alphas_cumprod(TRAINING_STEPS),
+        guidance_scale=guidance_scale,
+        device=device,
+    )
+
+
+def load_mini_if(
+    source: Path, device: str | torch.device = "cpu", guidance_scale: float = 1.0
+) -> DeepFloydIF:
+    """mini-if: cosine chain of 1,000 steps on pixels, prompts through the text tower of mini-clip."""
+    unet, clip = _pretrained(UNet2DConditionModel, source), load_mini_clip(device)
+    return DeepFloydIF(
+        unet,
+        partial(encode_text, clip),
+        sample_prompts,
+        name="mini-if",
+        digest=weights_digest(unet.state_dict(), clip.state_dict()),
+        training_alphas_cumprod=cosine_alphas_cumprod(TRAINING_STEPS),
+        guidance_scale=guidance_scale,
+        device=device,
+    )
+
+
+def load_mini_clip(device: str | torch.device = "cpu", source: Path = WEIGHTS / "mini-clip"):
+    """mini-clip, an open_clip model, ready to compare images and captions."""
+    model = mini_clip.build_mini_clip()
+    weights = load_file(source / "model.safetensors")
+    model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    return model.to(device).eval().requires_grad_(False)
+
+
+def encode_text(clip, prompts: list[str]) -> torch.Tensor:
+    """Hidden states of mini-clip's text tower, (N, L, 64); "" is the null prompt."""
+    tokens = mini_clip.tokenize(prompts).to(clip.positional_embedding.device)
+    with torch.inference_mode():
+        return mini_clip.hidden_states(clip, tokens)
+
+
+def sample_prompts(n: int, seed: int = 0, start: int = 0) -> list[str]:
+    """Prompts of images start..start+n-1: garment, colour and backdrop drawn alike."""
+    return [
+        describe(*drawn) for drawn in choices(n, seed, start, (len(CLASSES), len(COLOURS), len(BACKDROPS)))
+    ]
+
+
+def _pretrained(kind: type, source: Path):
+    return plain_attention(kind.from_pretrained(source, torch_dtype=torch.float32, use_safetensors=True))

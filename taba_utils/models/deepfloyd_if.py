@@ -1,0 +1,117 @@
+"""DeepFloyd IF, stage I (StabilityAI, 2023): a text-conditional U-Net on pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+
+from taba_utils.models.digest import weights_digest
+from taba_utils.models.guided import Guided, check_guidance_scale
+from taba_utils.schedule import training_chain
+
+TextEncoder = Callable[[list[str]], torch.Tensor]
+
+
+class DeepFloydIF(Guided):
+    """A U-Net with cross-attention to the hidden states of a text encoder; target convention, not clipped.
+
+    The authors' code thresholds the predicted x_0 when sampling and clamps it when inverting, which makes
+    the two directions different maps; here neither happens unless `clip=True` is asked for, and then the
+    same happens in both. A condition is a prompt per image; the null condition is the empty prompt.
+
+    Args:
+        unet: diffusers' U-Net; output channels beyond the input's (the learned variance) are dropped.
+        encode_text: prompts to hidden states (N, L, D), on the U-Net's device.
+        sample_prompts: (n, seed, start) -> prompts of images start..start+n-1.
+        name, digest, training_alphas_cumprod: see `Denoiser`.
+        guidance_scale: see `Guided`.
+    """
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        encode_text: TextEncoder,
+        sample_prompts: Callable[[int, int, int], list[str]],
+        *,
+        name: str,
+        digest: str,
+        training_alphas_cumprod: torch.Tensor,
+        guidance_scale: float = 1.0,
+        device: str | torch.device = "cpu",
+    ):
+        self.guidance_scale = check_guidance_scale(guidance_scale)
+        self.device = torch.device(device)
+        self.unet = unet.to(self.device).eval().requires_grad_(False)
+        self.encode_text, self.sample_prompts = encode_text, sample_prompts
+        self.name, self.digest = name, f"{digest}-w{self.guidance_scale:g}"
+        self.shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
+        self.training_alphas_cumprod = training_alphas_cumprod
+        self._encoded: tuple[list[str], torch.Tensor] | None = None
+
+    def predict_conditional(self, x: torch.Tensor, timestep: torch.Tensor, condition) -> torch.Tensor:
+        """ε_θ(x, t, c), (N, C, H, W)."""
+        prompts = [""] * len(x) if condition is None else list(condition)
+        states = self._hidden_states(prompts).to(self.unet.dtype)
+        told = torch.as_tensor(timestep, device=x.device).expand(len(x))
+        prediction = self.unet(x.to(self.unet.dtype), told, encoder_hidden_states=states).sample
+        return prediction[:, : self.shape[0]].to(x.dtype)
+
+    def sample_condition(self, n: int, seed: int = 0, start: int = 0) -> list[str]:
+        """Prompts of images start..start+n-1, from (seed, image) alone."""
+        return self.sample_prompts(n, seed, start)
+
+    def prompt(self, condition: str) -> str:
+        """The prompt itself."""
+        return condition
+
+    def _hidden_states(self, prompts: list[str]) -> torch.Tensor:
+        """Hidden states of a batch of prompts; those of the last batch are kept, since T steps share them."""
+        if self._encoded is None or self._encoded[0] != prompts:
+            self._encoded = (prompts, self.encode_text(prompts))
+        return self._encoded[1]
+
+
+def load_if(
+    source: str,
+    device: str | torch.device = "cpu",
+    guidance_scale: float = 1.0,
+    prompts: Sequence[str] = (),
+    **options,
+) -> DeepFloydIF:
+    """IF-I-XL from a folder or hub id (unet, text_encoder, tokenizer, scheduler).
+
+    Args:
+        prompts: what `sample_condition` draws from, in order and starting over (the paper: Recap-COCO-30K).
+        options: handed to `from_pretrained` (`local_files_only`, `cache_dir`, `variant`, ...).
+    """
+    from transformers import T5EncoderModel, T5Tokenizer
+
+    unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet", **options)
+    tokenizer = T5Tokenizer.from_pretrained(source, subfolder="tokenizer")
+    encoder = T5EncoderModel.from_pretrained(source, subfolder="text_encoder", **options).to(device).eval()
+    chain = DDIMScheduler.load_config(source, subfolder="scheduler", **options)
+
+    def encode_text(texts: list[str]) -> torch.Tensor:
+        tokens = tokenizer(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
+        with torch.inference_mode():
+            return encoder(**tokens.to(device)).last_hidden_state
+
+    def sample_prompts(n: int, seed: int, start: int) -> list[str]:
+        if not prompts:
+            raise ValueError("prompts must be given to load_model to draw conditions for IF, got none")
+        return [prompts[(seed * 10_000 + i) % len(prompts)] for i in range(start, start + n)]
+
+    return DeepFloydIF(
+        unet,
+        encode_text,
+        sample_prompts,
+        name="if",
+        digest=weights_digest(unet.state_dict()),
+        training_alphas_cumprod=training_chain(
+            chain["beta_schedule"], chain["num_train_timesteps"], chain["beta_start"], chain["beta_end"]
+        ),
+        guidance_scale=guidance_scale,
+        device=device,
+    )

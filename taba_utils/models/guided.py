@@ -1,0 +1,40 @@
+"""Classifier-free guidance (Ho and Salimans, 2022), off by default as in the paper (w = 1, Sec. 3.1)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+
+from taba_utils.denoiser import Denoiser
+
+
+class Guided(Denoiser):
+    """A conditional model that can be asked with its condition and without.
+
+    Attributes:
+        guidance_scale: w in ε = ε(x, t, null) + w (ε(x, t, c) - ε(x, t, null)); with w = 1 that is
+            ε(x, t, c) and costs one evaluation, otherwise two.
+    """
+
+    guidance_scale: float = 1.0
+
+    @abstractmethod
+    def predict_conditional(self, x: torch.Tensor, timestep: torch.Tensor, condition) -> torch.Tensor:
+        """ε_θ(x, t, c), (N, C, H, W); None is the null condition."""
+
+    def predict_noise(self, x: torch.Tensor, timestep: torch.Tensor, condition=None) -> torch.Tensor:
+        """Guided ε, (N, C, H, W); without a condition, that of the null condition."""
+        own = self.predict_conditional(x, timestep, condition)
+        if condition is None or self.guidance_scale == 1:
+            return own
+        null = self.predict_conditional(x, timestep, None)
+        self.evaluations += len(x)
+        return null + self.guidance_scale * (own - null)
+
+
+def check_guidance_scale(guidance_scale: float) -> float:
+    """w; raises ValueError below 0."""
+    if not guidance_scale >= 0:
+        raise ValueError(f"guidance_scale must be at least 0, got {guidance_scale}")
+    return float(guidance_scale)

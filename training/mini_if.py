@@ -1,0 +1,43 @@
+"""Train mini-if: `python -m training.mini_if` (resumes where it stopped; needs mini-clip)."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import DDIMScheduler
+
+from taba_utils.fashion import load_fashion, to_model_range
+from taba_utils.models.mini import (
+    TRAINING_STEPS,
+    build_mini_if,
+    encode_text,
+    load_mini_clip,
+    sample_prompts,
+)
+from training.loop import Recipe, arguments, train
+from training.noise_prediction import dropped, noise_loss, preview_samples
+
+
+def main() -> None:
+    given = arguments(__doc__, steps=6000, folder="runs/mini-if")
+    torch.manual_seed(0)
+    data, clip = load_fashion("train"), load_mini_clip(given.device)
+    scheduler = DDIMScheduler(TRAINING_STEPS, beta_schedule="squaredcos_cap_v2")
+
+    def loss(model, indices, generator):
+        drop = dropped(len(indices), generator)
+        prompts = ["" if gone else data.caption(i) for i, gone in zip(indices, drop, strict=True)]
+        states = encode_text(clip, prompts).clone()
+        predict = lambda x, t: model(x, t, encoder_hidden_states=states).sample  # noqa: E731
+        return noise_loss(predict, to_model_range(data.images[indices]), scheduler, generator, given.device)
+
+    def preview(model, path):
+        states = encode_text(clip, sample_prompts(40))
+        predict = lambda x, t: model(x, t, encoder_hidden_states=states).sample  # noqa: E731
+        preview_samples(predict, (3, 32, 32), scheduler, path, device=given.device)
+
+    recipe = Recipe(steps=given.steps, device=given.device)
+    train(build_mini_if(), loss, len(data), recipe, given.folder, preview)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""What the diffusion models' training scripts share: the loss, cached latents, previews."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from diffusers import DDIMScheduler
+from safetensors.torch import load_file, save_file
+from torchvision.utils import save_image
+from tqdm.auto import tqdm
+
+from taba_utils.fashion import load_fashion, to_model_range
+from taba_utils.models.digest import weights_digest
+from taba_utils.models.mini import load_mini_autoencoder
+
+DROP = 0.1  # share of conditions replaced by the null condition
+
+
+def noise_loss(
+    predict: Callable[..., torch.Tensor],
+    clean: torch.Tensor,
+    scheduler: DDIMScheduler,
+    generator: torch.Generator,
+    device: str,
+) -> torch.Tensor:
+    """Mean squared error of the predicted noise at uniform random steps (Ho et al., 2020, Eq. 14).
+
+    Args:
+        predict: (x_t, network time in 0..1000) -> ε.
+        clean: (N, C, H, W), x_0.
+    """
+    total = scheduler.config.num_train_timesteps
+    noise = torch.randn(clean.shape, generator=generator)
+    steps = torch.randint(total, (len(clean),), generator=generator)
+    noisy = scheduler.add_noise(clean, noise, steps).to(device)
+    predicted = predict(noisy, (steps * (1000 / total)).to(device))
+    return (predicted.float() - noise.to(device)).square().mean()
+
+
+def preview_samples(
+    predict: Callable[..., torch.Tensor],
+    shape: tuple[int, int, int],
+    scheduler: DDIMScheduler,
+    path: Path,
+    decode: Callable[[torch.Tensor], torch.Tensor] = lambda x: x,
+    device: str = "cpu",
+    clip: bool = True,
+) -> None:
+    """A grid of 40 samples, 25 steps."""
+    scheduler.set_timesteps(25)
+    x = torch.randn(40, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    scale = 1000 / scheduler.config.num_train_timesteps
+    for step in scheduler.timesteps:
+        with torch.inference_mode():
+            noise = predict(x, (step * scale).expand(len(x)).to(device))
+        x = scheduler.step(noise, step, x, use_clipped_model_output=clip).prev_sample
+    save_image(decode(x).clamp(-1, 1) * 0.5 + 0.5, path, nrow=10)
+
+
+def dropped(count: int, generator: torch.Generator) -> torch.Tensor:
+    """Which of a batch's conditions are dropped, (count,) bool."""
+    return torch.rand(count, generator=generator) < DROP
+
+
+def training_latents(folder: Path) -> torch.Tensor:
+    """The training set in mini-autoencoder's scaled latents, (60000, 4, 8, 8); kept in `folder`."""
+    autoencoder = load_mini_autoencoder()
+    path = folder / f"latents-{weights_digest(autoencoder.network.state_dict())[:16]}.safetensors"
+    if not path.exists():
+        images = load_fashion("train").images
+        parts = [autoencoder.encode(to_model_range(part)) for part in tqdm(images.split(64), desc="latents")]
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({"latents": torch.cat(parts)}, path)
+    return load_file(path)["latents"]
