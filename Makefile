@@ -52,6 +52,7 @@ reference: $(READY) ## run the notebooks in place, write references/ and figures
 		TABA_REFERENCE=update TABA_CACHE=$(REFERENCE)/cache $(BIN)/jupyter nbconvert --log-level WARN \
 			--to notebook --execute --inplace $$notebook $(QUIET); \
 	done
+	$(BIN)/python -c 'from pathlib import Path; from taba_utils.reference import update_readme; update_readme(Path("."))'
 	TABA_CACHE=$(REFERENCE)/cache $(MAKE) --no-print-directory paper
 	@$(STRICT) for notebook in $(NOTEBOOKS); do \
 		echo "$$notebook with another micro-batch"; \

@@ -1,6 +1,6 @@
 """taba: noise, image, and back again. See README.md and notebooks/."""
 
-from taba_utils import metrics, observers, paper, parameters
+from taba_utils import interpolation, metrics, observers, paper, parameters
 from taba_utils.ddim import invert, sample
 from taba_utils.denoiser import Denoiser
 from taba_utils.models import list_models, load_model
@@ -15,6 +15,7 @@ __all__ = [
     "Run",
     "Schedule",
     "Trajectories",
+    "interpolation",
     "invert",
     "list_models",
     "load_model",

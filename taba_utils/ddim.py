@@ -156,17 +156,23 @@ def invert(
     return Inverted(latent, schedule.num_steps - replace_first)
 
 
-Take = Callable[[torch.Tensor, Move, slice, object], tuple[torch.Tensor, torch.Tensor]]
+def evaluate(denoiser: Denoiser, x: torch.Tensor, timestep: float, condition=None) -> torch.Tensor:
+    """The network's output for a micro-batch of states, (n, C, H, W), counted in `denoiser.evaluations`."""
+    told = torch.full((len(x),), timestep, dtype=torch.float32, device=x.device)
+    denoiser.evaluations += len(x)
+    return denoiser.predict_noise(x, told, condition)
+
+
+# A step returns the next state, the ε that led there, and the network's output if it was asked.
+Take = Callable[[torch.Tensor, Move, slice, object], tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]]
 
 
 def _network(denoiser: Denoiser, clip: bool) -> Take:
     """A step whose ε is the network's."""
 
     def take(x, move, images, condition):
-        timestep = torch.full((len(x),), move.timestep, dtype=torch.float32, device=x.device)
-        noise_prediction = denoiser.predict_noise(x, timestep, condition)
-        denoiser.evaluations += len(x)
-        return ddim_step(x, noise_prediction, move.start, move.end, clip)
+        output = evaluate(denoiser, x, move.timestep, condition)
+        return *ddim_step(x, output, move.start, move.end, clip), output
 
     return take
 
@@ -178,7 +184,7 @@ def _replaced(ground_truth: torch.Tensor, first: int, otherwise: Take) -> Take:
         if move.level > first:
             return otherwise(x, move, images, condition)
         own = ground_truth[images, move.level - 1].to(x)
-        return ddim_step(x, own, move.start, move.end)
+        return *ddim_step(x, own, move.start, move.end), None
 
     return take
 
@@ -197,9 +203,10 @@ def _walk(denoiser, x, moves: list[Move], take: Take, condition, observers, batc
             chosen = None if condition is None else condition[images]
             for move in moves:
                 before = state
-                state, noise_prediction = take(before, move, images, chosen)
+                state, noise_prediction, output = take(before, move, images, chosen)
+                step = Step(move.level, move.timestep, before, noise_prediction, state, images, output)
                 for observer in observers:
-                    observer(Step(move.level, move.timestep, before, noise_prediction, state, images))
+                    observer(step)
                 bar.update()
             result[images] = state.to(result)
     return result

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+
+from taba_utils.metrics.distances import check_weights
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Step:
         before, after: (n, C, H, W), the state around the move.
         noise_prediction: (n, C, H, W), the ε that took it there (re-derived where x_0 was clipped).
         images: which of the N images these are.
+        output: (n, C, H, W), what the network returned for `before`, x_0 not clipped; None where ε was replaced.
     """
 
     level: int
@@ -27,6 +30,7 @@ class Step:
     noise_prediction: torch.Tensor
     after: torch.Tensor
     images: slice
+    output: torch.Tensor | None = None
 
 
 class Observer(Protocol):
@@ -94,3 +98,49 @@ def distance_to(path: torch.Tensor) -> Collect:
         return (step.after - own).abs().flatten(1).mean(dim=1)
 
     return Collect(distance)
+
+
+class DistanceMap:
+    """Fig. 3 while sampling runs: mean over images of ‖(1 - λ) x_T + λ x̂_T - x_t‖₂ at every level.
+
+    With d = x_T - x_t and e = x̂_T - x_T the squared distance is ‖d‖² + 2 λ d·e + λ² ‖e‖², so a step costs
+    two inner products however many λ there are, and only the map is kept.
+
+    Args:
+        noise, latent: (N, C, H, W), x_T of the run that is watched, and x̂_T of its images.
+        weights: λ, each in [0, 1].
+
+    Attributes:
+        values: (T + 1, len(weights)), float64, the level ascending: 0 the image, T the noise.
+
+    Raises:
+        ValueError: noise and latent of different shapes, a weight out of range, a run of other images.
+    """
+
+    def __init__(self, noise: torch.Tensor, latent: torch.Tensor, weights: Sequence[float]):
+        check_weights(weights)
+        if noise.shape != latent.shape:
+            shapes = f"{tuple(noise.shape)} and {tuple(latent.shape)}"
+            raise ValueError(f"noise and latent must have the same shape, got {shapes}")
+        self.noise, self.latent = noise, latent
+        self.weights = torch.tensor(list(weights), dtype=torch.float64)
+
+    def start(self, num_images: int, levels: list[int]) -> None:
+        """Forget what was seen."""
+        if num_images != len(self.noise):
+            raise ValueError(f"noise must be that of the {num_images} images sampled, got {len(self.noise)}")
+        self.values = torch.zeros(max(levels) + 1, len(self.weights), dtype=torch.float64)
+
+    def __call__(self, step: Step) -> None:
+        """Add the state that the step has reached; the first step adds the noise that it starts from."""
+        noise, latent = (x[step.images].flatten(1).double() for x in (self.noise, self.latent))
+        if step.level == len(self.values) - 1:
+            self.values[step.level] += self._distances(noise, latent, step.before)
+        self.values[step.level - 1] += self._distances(noise, latent, step.after)
+
+    def _distances(self, noise: torch.Tensor, latent: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """Share of a micro-batch in the mean over images, (len(weights),)."""
+        d, e = noise - state.flatten(1).double().cpu(), latent - noise
+        along, length = (d * e).sum(1, keepdim=True), e.square().sum(1, keepdim=True)
+        squared = d.square().sum(1, keepdim=True) + 2 * self.weights * along + self.weights**2 * length
+        return squared.clamp(min=0).sqrt().sum(dim=0) / len(self.noise)

@@ -246,3 +246,34 @@ def _write(path: Path, content: dict) -> None:
     part = path.with_suffix(".part")
     part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(path)
+
+
+MARKS = ("<!-- claims -->", "<!-- end of claims -->")
+
+
+def claims_markdown(folder: Path) -> str:
+    """The verdicts of all references in a folder as a table: a row a claim, a column a model."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for path in sorted(folder.glob("*.json")):
+        reference = json.loads(path.read_text(encoding="utf-8"))
+        for text, verdict in reference["claims"].items():
+            model, _, rest = text.partition(": ")
+            known = model in reference["models"]
+            claim = rest if known else text
+            of = model if known else reference["parameters"]["model"]
+            rows.setdefault((path.stem, claim), {})[of] = verdict
+    models = list(dict.fromkeys(model for verdicts in rows.values() for model in verdicts))
+    lines = [f"| claim | {' | '.join(models)} | notebook |", "| --- |" + " --- |" * (len(models) + 1)]
+    for (name, claim), verdicts in rows.items():
+        cells = " | ".join(verdicts.get(model, "-") for model in models)
+        lines.append(f"| {claim} | {cells} | [{name[:2]}](notebooks/{name}.ipynb) |")
+    return "\n".join(lines)
+
+
+def update_readme(root: Path) -> None:
+    """Put the verdicts of `references/mini` between the marks in README.md."""
+    readme = root / "README.md"
+    head, rest = readme.read_text(encoding="utf-8").split(MARKS[0])
+    tail = rest.split(MARKS[1])[1]
+    table = claims_markdown(root / "references" / "mini")
+    readme.write_text(f"{head}{MARKS[0]}\n\n{table}\n\n{MARKS[1]}{tail}", encoding="utf-8")

@@ -139,3 +139,20 @@ def test_area_statistics_of_shapes_that_do_not_belong_together_are_refused():
     x = torch.zeros(2, 3, 8, 8)
     with pytest.raises(ValueError, match=r"plain \(N, H, W\), got .*\(2, 4, 4\)"):
         metrics.per_area_statistics(x, x, torch.zeros(2, 4, 4, dtype=torch.bool))
+
+
+def test_a_cell_of_the_latent_grid_is_plain_if_enough_of_its_pixels_are():
+    plain = torch.ones(1, 4, 4, dtype=torch.bool)
+    plain[0, 0, 0] = plain[0, 0, 2] = plain[0, 0, 3] = plain[0, 1, 2] = False
+    assert metrics.pool_mask(plain, (4, 2, 2)).tolist() == [[[False, False], [True, True]]]
+    assert metrics.pool_mask(plain, (4, 2, 2), share=0.5).tolist() == [[[True, False], [True, True]]]
+    assert metrics.pool_mask(plain, (4, 2, 2), share=0.25).all()
+    assert torch.equal(metrics.pool_mask(plain, (3, 4, 4)), plain)
+
+
+def test_grids_that_do_not_fit_and_shares_out_of_range_are_refused():
+    plain = torch.ones(1, 4, 4, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"shape must divide the mask's 4x4 pixels, got \(4, 3, 3\)"):
+        metrics.pool_mask(plain, (4, 3, 3))
+    with pytest.raises(ValueError, match="share must be above 0 and at most 1, got 0"):
+        metrics.pool_mask(plain, (4, 2, 2), share=0)

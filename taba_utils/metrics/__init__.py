@@ -1,19 +1,41 @@
 """Pure functions, tensors in, numbers out: one file per topic of the paper."""
 
-from taba_utils.metrics.areas import AreaStatistics, per_area_statistics, plain_mask
+from taba_utils.metrics.approximation import ApproximationErrors, approximation_error
+from taba_utils.metrics.areas import AreaStatistics, per_area_statistics, plain_mask, pool_mask
+from taba_utils.metrics.assignment import (
+    DivisionAccuracies,
+    accuracy_over_divisions,
+    assignment_accuracy,
+    nearest,
+)
 from taba_utils.metrics.correlation import correlation_floor, spatial_autocorrelation, top_k_correlation
+from taba_utils.metrics.distances import trajectory_distance_map
 from taba_utils.metrics.divergence import gaussian_kl
 from taba_utils.metrics.errors import l2_error, mean_absolute_error, per_image_error
+from taba_utils.metrics.fidelity import frechet_distance, precision_recall
+from taba_utils.metrics.triangles import angles, most_probable_triangle
 
 __all__ = [
+    "ApproximationErrors",
     "AreaStatistics",
+    "DivisionAccuracies",
+    "accuracy_over_divisions",
+    "angles",
+    "approximation_error",
+    "assignment_accuracy",
     "correlation_floor",
+    "frechet_distance",
     "gaussian_kl",
     "l2_error",
     "mean_absolute_error",
+    "most_probable_triangle",
+    "nearest",
     "per_area_statistics",
     "per_image_error",
     "plain_mask",
+    "pool_mask",
+    "precision_recall",
     "spatial_autocorrelation",
     "top_k_correlation",
+    "trajectory_distance_map",
 ]

@@ -37,6 +37,32 @@ def plain_mask(image: torch.Tensor, threshold: float = 0.025) -> torch.Tensor:
     return ((next_row + next_column) / 2 < threshold).all(dim=1)
 
 
+def pool_mask(plain: torch.Tensor, shape: tuple[int, int, int], share: float = 1.0) -> torch.Tensor:
+    """The mask of the decoded pixels on the grid of a model that diffuses in latents.
+
+    An entry of the grid is plain if at least `share` of the pixels that it stands for are. With the default
+    a cell that a garment touches is not plain; 0.5 goes by the majority. Pixel models keep their mask.
+
+    Args:
+        plain: (N, H, W), bool, `plain_mask` of the decoded images.
+        shape: (C, h, w) of the diffusion; h and w divide H and W.
+        share: above 0, at most 1.
+
+    Returns:
+        (N, h, w), bool.
+
+    Raises:
+        ValueError: a share out of range, or grids of which one does not divide the other.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be above 0 and at most 1, got {share}")
+    height, width = plain.shape[1:]
+    if height % shape[1] or width % shape[2]:
+        raise ValueError(f"shape must divide the mask's {height}x{width} pixels, got {tuple(shape)}")
+    cells = plain.unflatten(1, (shape[1], -1)).unflatten(3, (shape[2], -1))
+    return cells.double().mean(dim=(2, 4)) >= share - 1e-12
+
+
 @dataclass(frozen=True)
 class AreaStatistics:
     """Mean |latent - noise| and standard deviation of the latent, on plain pixels and on the rest (Tab. 5).

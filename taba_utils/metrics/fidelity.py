@@ -1,0 +1,90 @@
+"""Quality of a set of images by any judge's features: Fréchet distance, precision and recall (Sec. 4.1)."""
+
+from __future__ import annotations
+
+import importlib
+
+import torch
+
+from taba_utils.metrics._checks import require_float
+
+ROWS_AT_ONCE = 1024  # of a matrix of distances
+
+
+def frechet_distance(features: torch.Tensor, reference_features: torch.Tensor) -> float:
+    """Squared Fréchet distance of two Gaussians with the features' moments, by torch-fidelity.
+
+    ‖μ - μ_r‖² + tr(Σ + Σ_r - 2 (Σ Σ_r)^½). On Inception's features it is FID; on others it is not and has
+    the judge's name. Few samples make it larger, whatever they look like: compare only at equal N.
+
+    Args:
+        features, reference_features: (N, d) and (M, d), float, d at least 2, of judged and of real images.
+
+    Raises:
+        ValueError: fewer than 2 samples; shapes that do not belong together; values that are not finite.
+        ImportError: torch-fidelity is not installed.
+    """
+    _check(features, reference_features, least=2, why="a covariance")
+    metric = _torch_fidelity("metric_fid")
+    first, second = (
+        metric.fid_features_to_statistics(x.detach().double().cpu()) for x in (features, reference_features)
+    )
+    return float(metric.fid_statistics_to_metric(first, second, verbose=False)["frechet_inception_distance"])
+
+
+def precision_recall(
+    features: torch.Tensor, reference_features: torch.Tensor, k: int = 3
+) -> tuple[float, float]:
+    """Precision and recall of Kynkäänniemi et al. (2019), by torch-fidelity.
+
+    Every sample has a ball that reaches to its k-th nearest neighbour in its own set. Precision: share of
+    the judged images in the ball of a real one (quality). Recall: share of the real images in the ball of a
+    judged one (diversity). Both depend on the sizes of the sets: compare only at equal N and M.
+
+    Args:
+        features, reference_features: (N, d) and (M, d), float, d at least 2, of judged and of real images.
+        k: neighbours, fewer than N and M.
+
+    Raises:
+        ValueError: k below 1; not more than k samples; shapes that do not belong together; values that are
+            not finite.
+        ImportError: torch-fidelity is not installed.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    _check(features, reference_features, least=k + 1, why=f"k = {k} neighbours of each")
+    found = _torch_fidelity("metric_prc").prc_features_to_metric(
+        features.detach().double().cpu(),
+        reference_features.detach().double().cpu(),
+        prc_neighborhood=k,
+        prc_batch_size=ROWS_AT_ONCE,
+        save_cpu_ram=True,
+        verbose=False,
+    )
+    return found["precision"], found["recall"]
+
+
+def _torch_fidelity(module: str):
+    """A module of torch-fidelity, which only the notebooks that judge images need."""
+    try:
+        return importlib.import_module(f"torch_fidelity.{module}")
+    except ImportError as error:
+        raise ImportError(
+            "Fréchet distance, precision and recall need torch-fidelity: pip install 'taba[judges]'"
+        ) from error
+
+
+def _check(features: torch.Tensor, reference_features: torch.Tensor, *, least: int, why: str) -> None:
+    for name, x in (("features", features), ("reference_features", reference_features)):
+        require_float(name, x)
+        if x.ndim != 2 or x.shape[1] < 2:
+            raise ValueError(f"{name} must be (N, d) with d at least 2, got shape {tuple(x.shape)}")
+        if len(x) < least:
+            raise ValueError(f"{name} must hold at least {least} samples ({why}), got {len(x)}")
+        if not x.isfinite().all():
+            raise ValueError(f"{name} must be finite, got NaN or infinity")
+    if features.shape[1] != reference_features.shape[1]:
+        raise ValueError(
+            "features and reference_features must have one dimension (be one judge's), got "
+            f"{features.shape[1]} and {reference_features.shape[1]}"
+        )
