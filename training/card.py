@@ -276,9 +276,11 @@ def training_facts(folder: Path) -> str:
     """Steps, batch size, seed and time of a run, from what the run wrote."""
     with safe_open(folder / "weights.safetensors", "pt") as file:
         facts = file.metadata()
+    schedules = {leg.split(" of ")[1] for leg in facts["legs"].split(", ")}
+    resumed = f" Resumed with other `--steps`: {facts['legs']}." if len(schedules) > 1 else ""
     return (
         f"{facts['steps']} steps of batch {facts['batch_size']}, seed {facts['seed']}, "
-        f"{float(facts['seconds']) / 60:.0f} minutes on {facts['device']}."
+        f"{float(facts['seconds']) / 60:.0f} minutes on {facts['device']}.{resumed}"
     )
 
 

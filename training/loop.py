@@ -65,8 +65,8 @@ def train(
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=1e-4)
     average = EMAModel(model.parameters(), decay=recipe.ema_decay, use_ema_warmup=True, power=0.75)
     average.to(device)
-    start, seconds = restore(folder / "checkpoint.safetensors", model, optimizer, average)
-    began, running = time.monotonic() - seconds, None
+    start, seconds, legs = restore(folder / "checkpoint.safetensors", model, optimizer, average)
+    began, running, travelled = time.monotonic() - seconds, None, legs
     bar = tqdm(range(start, recipe.steps), initial=start, total=recipe.steps, mininterval=5)
     for step in bar:
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
@@ -82,7 +82,8 @@ def train(
         running = value.item() if running is None else 0.99 * running + 0.01 * value.item()
         if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
             seconds = time.monotonic() - began
-            save(folder / "checkpoint.safetensors", seconds, model, optimizer, average)
+            travelled = [*legs, f"{start}-{step + 1} of {recipe.steps}"]
+            save(folder / "checkpoint.safetensors", seconds, travelled, model, optimizer, average)
             with (folder / "log.txt").open("a") as log:
                 log.write(f"{step + 1} {running:.5f} {seconds:.0f}s\n")
             bar.set_postfix(loss=f"{running:.4f}")
@@ -91,7 +92,8 @@ def train(
                     preview(model, folder / f"samples_{step + 1:06d}.png")
     average.copy_to(model.parameters())
     facts = {name: str(getattr(recipe, name)) for name in ("steps", "batch_size", "seed", "device")}
-    save_file(model.state_dict(), folder / "weights.safetensors", facts | {"seconds": f"{seconds:.0f}"})
+    facts |= {"seconds": f"{seconds:.0f}", "legs": ", ".join(travelled)}
+    save_file(model.state_dict(), folder / "weights.safetensors", facts)
     return model.eval()
 
 
@@ -130,24 +132,25 @@ class averaged:
         self.model.train()
 
 
-def save(path: Path, seconds: float, model, optimizer, average) -> None:
-    """Write a checkpoint atomically, as safetensors."""
+def save(path: Path, seconds: float, legs: list[str], model, optimizer, average) -> None:
+    """Write a checkpoint atomically, as safetensors; `legs` says which steps belong to which schedule."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"average.{i}": v for i, v in enumerate(average.shadow_params)}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
     tensors = {k: v.detach().cpu().clone() for k, v in tensors.items()}
-    save_file(tensors, path.with_suffix(".part"), {"seconds": f"{seconds:.0f}"})
+    facts = {"seconds": f"{seconds:.0f}", "legs": ", ".join(legs)}
+    save_file(tensors, path.with_suffix(".part"), facts)
     path.with_suffix(".part").replace(path)
 
 
-def restore(path: Path, model, optimizer, average) -> tuple[int, float]:
-    """Load a checkpoint if there is one; return the steps done and the seconds they took."""
+def restore(path: Path, model, optimizer, average) -> tuple[int, float, list[str]]:
+    """Load a checkpoint if there is one; return the steps done, the seconds they took, and the legs so far."""
     if not path.exists():
-        return 0, 0.0
+        return 0, 0.0, []
     tensors = load_file(path)
     with safe_open(path, "pt") as file:
-        seconds = float(file.metadata()["seconds"])
+        facts = file.metadata()
     pick = lambda head: {k[len(head) :]: v for k, v in tensors.items() if k.startswith(head)}  # noqa: E731
     model.load_state_dict(pick("model."))
     shadow = pick("average.")
@@ -160,4 +163,4 @@ def restore(path: Path, model, optimizer, average) -> tuple[int, float]:
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     done = int(state[0]["step"])
     average.optimization_step = done
-    return done, seconds
+    return done, float(facts["seconds"]), facts["legs"].split(", ")

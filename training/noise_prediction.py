@@ -72,5 +72,5 @@ def training_latents(folder: Path) -> torch.Tensor:
         images = load_fashion("train").images
         parts = [autoencoder.encode(to_model_range(part)) for part in tqdm(images.split(64), desc="latents")]
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"latents": torch.cat(parts)}, path)
+        save_file({"latents": torch.cat(parts).contiguous()}, path)
     return load_file(path)["latents"]
