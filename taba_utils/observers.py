@@ -21,7 +21,7 @@ class Step:
         before, after: (n, C, H, W), the state around the move.
         noise_prediction: (n, C, H, W), the ε that took it there (re-derived where x_0 was clipped).
         images: which of the N images these are.
-        output: (n, C, H, W), what the network returned for `before`, x_0 not clipped; None where ε was replaced.
+        output: (n, C, H, W), what the network returned for `before`, unclipped; None where ε was replaced.
     """
 
     level: int
@@ -114,7 +114,8 @@ class DistanceMap:
         values: (T + 1, len(weights)), float64, the level ascending: 0 the image, T the noise.
 
     Raises:
-        ValueError: noise and latent of different shapes, a weight out of range, a run of other images.
+        ValueError: noise and latent of different shapes, a weight out of range, a run of other images, a run
+            that is no sampling.
     """
 
     def __init__(self, noise: torch.Tensor, latent: torch.Tensor, weights: Sequence[float]):
@@ -129,18 +130,20 @@ class DistanceMap:
         """Forget what was seen."""
         if num_images != len(self.noise):
             raise ValueError(f"noise must be that of the {num_images} images sampled, got {len(self.noise)}")
+        if levels != list(range(len(levels), 0, -1)):
+            raise ValueError("DistanceMap must watch sampling, levels T to 1, got an inversion")
         self.values = torch.zeros(max(levels) + 1, len(self.weights), dtype=torch.float64)
 
     def __call__(self, step: Step) -> None:
         """Add the state that the step has reached; the first step adds the noise that it starts from."""
-        noise, latent = (x[step.images].flatten(1).double() for x in (self.noise, self.latent))
+        noise, latent = (x[step.images].flatten(1).cpu().double() for x in (self.noise, self.latent))
         if step.level == len(self.values) - 1:
             self.values[step.level] += self._distances(noise, latent, step.before)
         self.values[step.level - 1] += self._distances(noise, latent, step.after)
 
     def _distances(self, noise: torch.Tensor, latent: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         """Share of a micro-batch in the mean over images, (len(weights),)."""
-        d, e = noise - state.flatten(1).double().cpu(), latent - noise
+        d, e = noise - state.flatten(1).cpu().double(), latent - noise
         along, length = (d * e).sum(1, keepdim=True), e.square().sum(1, keepdim=True)
         squared = d.square().sum(1, keepdim=True) + 2 * self.weights * along + self.weights**2 * length
         return squared.clamp(min=0).sqrt().sum(dim=0) / len(self.noise)

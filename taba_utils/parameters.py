@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from taba_utils import models
+from taba_utils import evaluators, models
 from taba_utils.denoiser import CONVENTIONS
 from taba_utils.trajectories import default_cache_dir
 
@@ -53,8 +53,8 @@ def check(**given: Any) -> Parameters:
         if name not in RULES:
             raise ParameterError(_unknown(name, list(RULES)))
     _apply({name: RULES[name] for name in ("model", "models")}, given)
-    chosen = [given["model"]] if "model" in given else given.get("models", [])
-    _apply(RULES | _step_rules(chosen), given)
+    chosen = [*([given["model"]] if "model" in given else []), *given.get("models", [])]
+    _apply(RULES | _step_rules(chosen) | _pool_rules(given.get("num_images")), given)
     return Parameters(**given)
 
 
@@ -94,10 +94,36 @@ def _step_rules(chosen: list[str]) -> dict[str, Rule]:
     return {"num_steps": steps, "steps_grid": _list_of(steps)}
 
 
+def _pool_rules(num_images: Any) -> dict[str, Rule]:
+    """Pools of candidates divide the images without remainder, where there are images."""
+
+    def rule(value):
+        divides = f"a divisor of {num_images} (num_images)"
+        return RULES["pool_size"](value) or ("" if num_images % value == 0 else divides)
+
+    return {} if num_images is None else {"pool_size": rule}
+
+
 def _integer(least: int, most: int, why: str = "") -> Rule:
     def rule(value):
         whole = isinstance(value, int) and not isinstance(value, bool)
         return "" if whole and least <= value <= most else f"a whole number between {least} and {most}{why}"
+
+    return rule
+
+
+def _number(least: float, most: float, why: str = "") -> Rule:
+    def rule(value):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return "" if number and least <= value <= most else f"a number between {least:g} and {most:g}{why}"
+
+    return rule
+
+
+def _odd(least: int, most: int, why: str) -> Rule:
+    def rule(value):
+        odd = not _integer(least, most)(value) and value % 2 == 1
+        return "" if odd else f"an odd number between {least} and {most}{why}"
 
     return rule
 
@@ -158,9 +184,19 @@ def _name(value: Any) -> str:
 RULES: dict[str, Rule] = {
     "model": _one_of(models.list_names),
     "models": _list_of(_one_of(models.list_names)),
+    "judges": _list_of(_one_of(evaluators.list_judges)),
     "num_images": _integer(2, 1_000_000),
     "num_steps": _integer(1, 100_000),
     "steps_grid": _list_of(_integer(1, 100_000)),
+    "percentages": _list_of(_number(0, 100, " (per cent of num_steps)")),
+    "num_reconstructions": _integer(1, 1_000_000),
+    "num_edits": _integer(2, 1_000_000),
+    "pool_size": _integer(2, 1_000_000),
+    "num_pairs": _integer(4, 1_000_000, " (precision and recall look at third neighbours)"),
+    "num_real": _integer(4, 10_000, " (real images whose features are shipped)"),
+    "num_weights": _odd(3, 101, " (so that λ = 1/2 is one of them)"),
+    "threshold": _number(1e-6, 2, " (τ, for pixels from -1 to 1)"),
+    "num_grid_images": _integer(2, 1_000_000),
     "seeds": _list_of(_integer(0, 2**32 - 1)),
     "seed": _integer(0, 2**32 - 1),
     "device": _one_of(_devices),

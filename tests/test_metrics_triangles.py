@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from taba_utils import metrics
-from taba_utils.metrics.triangles import EMPTY, most_probable_triple
+from taba_utils.metrics.triangles import IMAGES_AT_ONCE, most_probable_triple
 
 
 def triangle(at_image: float, at_noise: float) -> list[torch.Tensor]:
@@ -18,12 +18,11 @@ def triangle(at_image: float, at_noise: float) -> list[torch.Tensor]:
 
 def literal_search(degrees: torch.Tensor) -> float:
     """The largest joint probability over all triples of whole degrees that sum to 180 (Eq. 12)."""
-
-    def p(column, degree):
-        inside = [abs(angle - degree) <= 0.5 for angle in degrees[:, column].tolist()]
-        return max(sum(inside) / len(inside), EMPTY)
-
-    return max(p(0, i) * p(1, j) * p(2, 180 - i - j) for i in range(181) for j in range(181 - i))
+    p = [
+        [sum(abs(angle - degree) <= 0.5 for angle in column) / len(column) for degree in range(181)]
+        for column in degrees.T.tolist()
+    ]
+    return max(p[0][i] * p[1][j] * p[2][180 - i - j] for i in range(181) for j in range(181 - i))
 
 
 @pytest.mark.parametrize(
@@ -58,10 +57,19 @@ def test_the_vectorised_search_finds_the_maximum_of_the_literal_one():
     degrees = torch.stack([at_image, at_noise, 180 - at_image - at_noise], dim=1)
     triple = most_probable_triple(degrees)
     assert sum(triple) == 180
-    shares = [
-        ((degrees[:, i] - d).abs() <= 0.5).double().mean().clamp(min=EMPTY) for i, d in enumerate(triple)
-    ]
-    assert math.prod(s.item() for s in shares) == pytest.approx(literal_search(degrees))
+    shares = [((degrees[:, i] - d).abs() <= 0.5).double().mean().item() for i, d in enumerate(triple)]
+    assert math.prod(shares) == pytest.approx(literal_search(degrees))
+
+
+def test_bins_are_centred_on_whole_degrees():
+    degrees = torch.tensor([[29.51, 28.4, 122.09], [30.49, 27.6, 121.91], [50.0, 60.0, 70.0]])
+    assert most_probable_triple(degrees.double()) == (30, 28, 122)
+
+
+def test_angles_are_those_of_each_sample_however_many_there_are():
+    noise, image, latent = torch.randn(3, IMAGES_AT_ONCE + 3, 1, 2, 2, dtype=torch.float64)
+    each = [metrics.angles(n[None], x[None], z[None]) for n, x, z in zip(noise, image, latent, strict=True)]
+    torch.testing.assert_close(metrics.angles(noise, image, latent), torch.cat(each))
 
 
 def test_a_single_triangle_has_a_most_probable_one_though_its_rounded_angles_miss_180():
@@ -70,9 +78,17 @@ def test_a_single_triangle_has_a_most_probable_one_though_its_rounded_angles_mis
     assert sum(abs(a - b) for a, b in zip(triple, (10.4, 60.4, 109.2), strict=True)) < 3
 
 
+def test_of_a_few_triangles_no_mixture_of_two_is_the_most_probable():
+    degrees = torch.tensor([[10.4, 60.4, 109.2], [30.3, 20.3, 129.4]], dtype=torch.float64)
+    triple = most_probable_triple(degrees)
+    assert sum(triple) == 180
+    assert min((degrees - torch.tensor(triple)).abs().amax(dim=1)) < 1
+
+
 def test_points_that_coincide_are_refused():
     x = torch.randn(2, 1, 2, 2)
-    with pytest.raises(ValueError, match="three different points"):
-        metrics.angles(x, x, x + 1)
+    for corners in ((x, x, x), (x, x, x + 1), (x, x + 1, x), (x + 1, x, x)):
+        with pytest.raises(ValueError, match="three different points, got two that coincide"):
+            metrics.angles(*corners)
     with pytest.raises(ValueError, match=r"latent must have the shape of noise, \(2, 1, 2, 2\), got"):
         metrics.most_probable_triangle(x, x + 1, x[:1])

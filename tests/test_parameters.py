@@ -53,6 +53,18 @@ def test_checked_parameters_cannot_be_changed():
         ({"seeds": [0, -1]}, "seeds must be a list .* each a whole number between 0"),
         ({"seeds": 0}, "seeds must be a list"),
         ({"seeds": "[0, 1]"}, r"seeds must be a list .* got '\[0, 1\]'"),
+        (
+            {"percentages": [0, 101]},
+            r"percentages must be .* a number between 0 and 100 \(per cent of num_steps",
+        ),
+        ({"percentages": [True]}, r"percentages must be a list .* got \[True\]"),
+        ({"pool_size": 3}, r"pool_size must be a divisor of 4 \(num_images\), got 3"),
+        ({"pool_size": 1}, "pool_size must be a whole number between 2 and"),
+        ({"pool_size": 2, "num_images": "4"}, "num_images must be a whole number .* got '4'"),
+        ({"num_pairs": 3}, r"num_pairs must be a whole number between 4 .*third neighbours\), got 3"),
+        ({"num_real": 10_001}, r"num_real must be a whole number between 4 and 10000 .*, got 10001"),
+        ({"num_weights": 4}, r"num_weights must be an odd number between 3 and 101 .*, got 4"),
+        ({"num_weights": 7.0}, "num_weights must be an odd number .*, got 7.0"),
         ({"seed": -1}, "seed must be a whole number between 0 and"),
         (
             {"models": "mini-adm"},
@@ -77,6 +89,11 @@ def test_without_a_model_the_number_of_steps_is_positive():
     assert parameters.check(num_steps=1).num_steps == 1
     with pytest.raises(ParameterError, match=r"num_steps must be a whole number between 1 and .*, got 0"):
         parameters.check(num_steps=0)
+
+
+def test_a_pool_is_any_whole_part_of_the_images():
+    assert parameters.check(**GOOD, pool_size=2).pool_size == 2
+    assert parameters.check(pool_size=3).pool_size == 3
 
 
 @pytest.mark.parametrize("name", ["cache_dir", "figures_dir"])

@@ -55,7 +55,7 @@ def mini_features_card(folder: Path, target: Path) -> str:
     accuracy = (probabilities.argmax(1) == data.labels).float().mean()
     return f"""A garment classifier of {parameters(judge.network)} parameters; its 128 features judge generated garments.
 
-- **Data**: {DATA} Mirrored and moved by up to two pixels.
+- **Data**: {DATA}
 - **Training**: `python -m training.mini_features`, {training_facts(folder)}
 {WEIGHTS}
 - `reference.safetensors`: its features of the first 10,000 training images.

@@ -2,24 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
 import torch
 
-from taba_utils.evaluators.mini import MiniFeatures
+from taba_utils.evaluators import real
+from taba_utils.evaluators.cache import remembered
+from taba_utils.evaluators.editing import Edits, Score, decoded, edit_conditions, edit_scores
+from taba_utils.evaluators.judge import FeatureJudge, Judge, JudgeMissing, Measure, PairJudge, TextJudge
+from taba_utils.evaluators.mini import MiniClip, MiniFeatures, reference_features
 
-__all__ = ["Evaluator", "MiniFeatures"]
+__all__ = [
+    "Edits",
+    "FeatureJudge",
+    "Judge",
+    "JudgeMissing",
+    "Measure",
+    "MiniClip",
+    "MiniFeatures",
+    "PairJudge",
+    "Score",
+    "TextJudge",
+    "decoded",
+    "edit_conditions",
+    "edit_scores",
+    "list_judges",
+    "load_judges",
+    "reference_features",
+    "remembered",
+]
+
+JUDGES: dict[str, Callable[..., Judge]] = {
+    "mini-clip": MiniClip,
+    "mini-features": MiniFeatures,
+    "SSIM": lambda device, batch_size: real.SSIM(),
+    "DreamSim": real.DreamSim.load,
+    "LPIPS": real.LPIPS.load,
+    "DINO": real.DINO.load,
+    "CLIP": real.CLIP.load,
+    "Inception": real.Inception.load,
+}
 
 
-class Evaluator(Protocol):
-    """A network whose features compare images.
+def list_judges() -> list[str]:
+    """Names that `load_judges` takes."""
+    return list(JUDGES)
 
-    Attributes:
-        name: printed wherever its numbers are.
+
+def load_judges(
+    names: Iterable[str], device: str | torch.device = "cpu", batch_size: int = 32
+) -> list[Judge]:
+    """The judges of these names that are on this machine; prints one line for each that is not.
+
+    Args:
+        names: of `list_judges()`.
+        device: where they run.
+        batch_size: images per call of a network; changes speed, not results.
+
+    Raises:
+        ValueError: unknown name.
+        JudgeMissing: none of them is here.
     """
-
-    name: str
-
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) in [0, 1] to (N, d)."""
-        ...
+    names, found = list(names), []
+    for name in names:
+        if name not in JUDGES:
+            raise ValueError(f"judge must be one of {list_judges()}, got {name!r}")
+    for name in names:
+        try:
+            found.append(JUDGES[name](device=device, batch_size=batch_size))
+        except JudgeMissing as missing:
+            print(missing)
+    if not found:
+        raise JudgeMissing(f"none of the judges {names} is on this machine")
+    return found

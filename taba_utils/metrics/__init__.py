@@ -9,11 +9,11 @@ from taba_utils.metrics.assignment import (
     nearest,
 )
 from taba_utils.metrics.correlation import correlation_floor, spatial_autocorrelation, top_k_correlation
-from taba_utils.metrics.distances import trajectory_distance_map
+from taba_utils.metrics.distances import trajectory_distance_map, transition_point
 from taba_utils.metrics.divergence import gaussian_kl
 from taba_utils.metrics.errors import l2_error, mean_absolute_error, per_image_error
 from taba_utils.metrics.fidelity import frechet_distance, precision_recall
-from taba_utils.metrics.triangles import angles, most_probable_triangle
+from taba_utils.metrics.triangles import angles, most_probable_triangle, most_probable_triple
 
 __all__ = [
     "ApproximationErrors",
@@ -29,6 +29,7 @@ __all__ = [
     "l2_error",
     "mean_absolute_error",
     "most_probable_triangle",
+    "most_probable_triple",
     "nearest",
     "per_area_statistics",
     "per_image_error",
@@ -38,4 +39,5 @@ __all__ = [
     "spatial_autocorrelation",
     "top_k_correlation",
     "trajectory_distance_map",
+    "transition_point",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -36,6 +37,31 @@ def trajectory_distance_map(
         point = (1 - weight) * noise.double() + weight * latent.double()
         columns.append((point[:, None] - states.double()).flatten(2).norm(dim=2).mean(dim=0))
     return torch.stack(columns, dim=1)
+
+
+def transition_point(distances: torch.Tensor) -> float:
+    """Share of the trajectory after which its states stay nearer to the latent than to the noise (Fig. 3).
+
+    Between the two levels of the change the distances count as straight lines.
+
+    Args:
+        distances: (T + 1, W), the map over levels 0..T; its first column is λ = 0, its last λ = 1.
+
+    Returns:
+        In [0, 1], counted from the noise; NaN if the image itself is nearer to the noise.
+
+    Raises:
+        ValueError: a map that is not two-dimensional with two levels and two weights at least.
+    """
+    if distances.ndim != 2 or min(distances.shape) < 2:
+        raise ValueError(f"distances must be (T + 1, W), both at least 2, got {tuple(distances.shape)}")
+    excess = (distances[:, -1] - distances[:, 0]).double()
+    level = int((excess < 0).long().cumprod(dim=0).sum())  # the lowest that is not nearer to the latent
+    if level == 0:
+        return math.nan
+    steps = len(excess) - 1
+    part = 1.0 if level > steps else (excess[level] / (excess[level] - excess[level - 1])).item()
+    return (steps - level + part) / steps
 
 
 def check_weights(weights: Sequence[float]) -> None:

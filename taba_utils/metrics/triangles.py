@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch.nn.functional import avg_pool1d
 
 from taba_utils.metrics._checks import require_images
 
-EMPTY = 1e-9  # probability of a bin that nothing fell into
+IMAGES_AT_ONCE = 64  # keeps the float64 copies small
 
 
 def angles(noise: torch.Tensor, image: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
@@ -27,8 +28,8 @@ def angles(noise: torch.Tensor, image: torch.Tensor, latent: torch.Tensor) -> to
             raise ValueError(
                 f"{name} must have the shape of noise, {tuple(noise.shape)}, got {tuple(x.shape)}"
             )
-    corners = [x.flatten(1).double() for x in (image, noise, latent)]
-    return torch.stack([_angle(corners[i], corners[i - 2], corners[i - 1]) for i in range(3)], dim=1)
+    parts = zip(*(x.split(IMAGES_AT_ONCE) for x in (image, noise, latent)), strict=True)
+    return torch.cat([_angles(*(part.flatten(1).double() for part in corners)) for corners in parts])
 
 
 def most_probable_triangle(
@@ -36,9 +37,11 @@ def most_probable_triangle(
 ) -> tuple[int, int, int]:
     """The triple of whole degrees that sums to 180 and maximises the product of the marginals (Eq. 12).
 
-    The bins are one degree wide and centred on whole degrees, so that three bin centres can sum to 180.
-    (The authors' code takes left bin edges instead, which are up to one degree low each.) With few samples
-    perhaps no triple is filled in all three histograms; then one filled in two of them is returned.
+    The bins are one degree wide and centred on whole degrees, so that three bin centres can sum to 180;
+    centres at half degrees never do. (The authors' code lets left edges sum to 180, so the centres of its
+    bins sum to 181.5.) The rounded angles of one sample need not sum to 180, so with very few samples perhaps
+    no triple is filled in all three histograms; then every angle counts in both neighbouring bins as well,
+    at a quarter of its weight, and each sample has a triple.
 
     Args:
         noise, image, latent: as in `angles`, which raises for them.
@@ -51,18 +54,28 @@ def most_probable_triangle(
 
 def most_probable_triple(degrees: torch.Tensor) -> tuple[int, int, int]:
     """`most_probable_triangle` of angles that are already known, (N, 3); of equal triples the first."""
-    at_image, at_noise, at_latent = (histogram(column) for column in degrees.unbind(dim=1))
-    first, second = torch.meshgrid(torch.arange(181), torch.arange(181), indexing="ij")
-    third = 180 - first - second
-    joint = at_image[first] * at_noise[second] * at_latent[third.clamp(min=0)]
-    best = int(joint.where(third >= 0, -1).argmax())
+    shares = torch.stack([histogram(column) for column in degrees.unbind(dim=1)])
+    joint = _joint(shares)
+    if joint.max() == 0:
+        joint = _joint(shares + avg_pool1d(shares, 3, stride=1, padding=1))
+    best = int(joint.argmax())
     return best // 181, best % 181, 180 - best // 181 - best % 181
 
 
 def histogram(degrees: torch.Tensor) -> torch.Tensor:
-    """Share of angles in the bins around 0, 1, ..., 180 degrees, (N,) to (181,), float64; empty bins 1e-9."""
-    counts = torch.bincount(degrees.round().long(), minlength=181)
-    return (counts / len(degrees)).double().clamp(min=EMPTY)
+    """Share of angles in the bins around 0, 1, ..., 180 degrees, (N,) to (181,), float64."""
+    return torch.bincount(degrees.round().long(), minlength=181).double() / len(degrees)
+
+
+def _joint(shares: torch.Tensor) -> torch.Tensor:
+    """Product of the three shares at image, noise and the rest of 180, (3, 181) to (181, 181)."""
+    rest = 180 - torch.arange(181)[:, None] - torch.arange(181)
+    return (shares[0][:, None] * shares[1] * shares[2][rest.clamp(min=0)]).where(rest >= 0, 0)
+
+
+def _angles(*corners: torch.Tensor) -> torch.Tensor:
+    """Degrees at each of three corners, (N, D) each to (N, 3)."""
+    return torch.stack([_angle(corners[i], corners[i - 2], corners[i - 1]) for i in range(3)], dim=1)
 
 
 def _angle(corner: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

@@ -275,9 +275,7 @@ def load_model(
     entry = _entry(name)
     _check_guidance(name, entry, options)
     if source is None and entry.weights == "missing":
-        raise FileNotFoundError(
-            f"no weights of {name} in {entry.source}: {entry.get or 'the package is incomplete'}"
-        )
+        raise FileNotFoundError(f"no weights of {name} in {entry.source}: {entry.get or _how_to_train(name)}")
     if source is None or isinstance(entry.source, str):
         return entry.load(source or entry.source, device, **options)
     place = Path(source)
@@ -287,6 +285,11 @@ def load_model(
         )
         raise FileNotFoundError(f"no weights of {name} in {place}: expected {wanted}")
     return entry.load(place, device, **options)
+
+
+def _how_to_train(name: str) -> str:
+    script = name.replace("-", "_")
+    return f"train it with `python -m training.{script}`, then `python -m training.card {name} runs/{name}`"
 
 
 def _check_guidance(name: str, entry: Entry, options: dict) -> None:

@@ -1,0 +1,122 @@
+"""Figures of Sec. 3.3, App. B and C: triangles and their angles, distances to the latent, plain areas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from taba_utils.figures import COLOURS, STYLE, WIDTH, _figure, as_pixels, picture_rows
+from taba_utils.metrics import most_probable_triple, transition_point
+from taba_utils.metrics.triangles import histogram
+
+VERTICES = ("image", "noise", "latent")
+MARKERS = {"image": "s", "noise": "o", "latent": "^"}  # readable in grey
+BINS = np.arange(-0.5, 181)  # edges of the bins of `metrics.most_probable_triangle`
+LINES = {"image": "-", "noise": "--", "latent": ":"}
+
+
+def triangles(degrees: Mapping[str, Sequence[float]]) -> Figure:
+    """Fig. 9: triangles of noise, image and latent, true to their angles; image and noise lie 1 apart.
+
+    Args:
+        degrees: title -> angles at the image, the noise and the latent.
+    """
+    corners = {title: _corners(*angles) for title, angles in degrees.items()}
+    with mpl.rc_context(STYLE):
+        figure = _figure(WIDTH, WIDTH / max(len(degrees), 3))
+        panels = figure.subplots(1, len(degrees), squeeze=False, sharex=True, sharey=True)[0]
+        for axes, (title, points) in zip(panels, corners.items(), strict=True):
+            axes.fill(*zip(*points, strict=True), facecolor="0.93", edgecolor="0.4", lw=1.2)
+            for vertex, point, angle in zip(VERTICES, points, degrees[title], strict=True):
+                axes.plot(*point, MARKERS[vertex], color=COLOURS[vertex], ms=7, label=vertex)
+                place = {"xytext": (0, 8 if vertex == "latent" else -16), "textcoords": "offset points"}
+                axes.annotate(f"{angle:.0f}°", point, ha="center", **place)
+            axes.set(title=title, aspect="equal", xlim=(-0.25, 1.25), ylim=(-0.3, 1.0))
+            axes.set_axis_off()
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def angle_histograms(degrees: Mapping[str, torch.Tensor]) -> Figure:
+    """Fig. 10: histograms of the angles at each vertex, in bins of one degree; lines: most probable triangle.
+
+    Args:
+        degrees: title -> (N, 3), as `metrics.angles` returns them.
+    """
+    with mpl.rc_context(STYLE):
+        figure = _figure(WIDTH, 2.4 * len(degrees))
+        panels = figure.subplots(len(degrees), 1, squeeze=False, sharex=True)[:, 0]
+        for axes, (title, angles) in zip(panels, degrees.items(), strict=True):
+            for vertex, column, mode in zip(VERTICES, angles.T, most_probable_triple(angles), strict=True):
+                axes.stairs(histogram(column), BINS, fill=True, color=COLOURS[vertex], alpha=0.35)
+                axes.axvline(mode, color=COLOURS[vertex], ls=LINES[vertex], lw=1.8, label=f"at the {vertex}")
+            axes.set(title=title, ylabel="share of images", xlim=(0, 180), ylim=(0, None))
+            axes.set_xticks(range(0, 181, 30))
+        panels[-1].set_xlabel("angle, degrees")
+        panels[0].legend()
+    return figure
+
+
+def distance_maps(maps: Mapping[str, torch.Tensor], weights: Sequence[float]) -> Figure:
+    """Fig. 3: distance of each state of sampling to the points between noise (λ = 0) and latent (λ = 1).
+
+    Dots mark the nearest of the points; the dashed line is the transition point.
+
+    Args:
+        maps: title -> (T + 1, len(weights)), as `observers.DistanceMap` has them.
+        weights: λ, evenly spaced from 0 to 1, at least two.
+    """
+    with mpl.rc_context(STYLE):
+        rows, columns = math.ceil(len(maps) / 2), min(len(maps), 2)
+        figure = _figure(WIDTH * (0.6, 1)[columns - 1], 3.0 * rows)
+        grid = figure.subplots(rows, columns, squeeze=False).flatten()
+        for axes, (title, distances) in zip(grid, maps.items(), strict=False):
+            _distance_map(axes, distances, np.asarray(weights))
+            figure.colorbar(axes.images[0], ax=axes, label="$l_2$ distance")
+            axes.set_title(title)
+        for axes in grid[len(maps) :]:
+            axes.set_axis_off()
+    return figure
+
+
+def transition(distances: torch.Tensor) -> float | None:
+    """`metrics.transition_point` of a map, in [0, 1]; None where the image itself is nearer to the noise."""
+    point = transition_point(distances)
+    return point if math.isfinite(point) else None
+
+
+def masks(pixels: torch.Tensor, plain: torch.Tensor) -> Figure:
+    """Fig. 11: images, and below them their plain areas in white.
+
+    Args:
+        pixels: (N, 3, H, W) in [-1, 1], decoded images.
+        plain: (N, h, w), bool, on the grid of the pixels or on a coarser one.
+    """
+    white = plain[:, None].float().expand(-1, 3, -1, -1)
+    return picture_rows({"image": as_pixels(pixels), "plain (white)": white})
+
+
+def _corners(at_image: float, at_noise: float, at_latent: float) -> list[tuple[float, float]]:
+    """Image at 0, noise at 1 and the latent above, by the law of sines."""
+    a, b, c = (math.radians(angle) for angle in (at_image, at_noise, at_latent))
+    length = math.sin(b) / math.sin(c)
+    return [(0.0, 0.0), (1.0, 0.0), (length * math.cos(a), length * math.sin(a))]
+
+
+def _distance_map(axes, distances: torch.Tensor, weights: np.ndarray) -> None:
+    passed = np.linspace(0, 100, len(distances))
+    shown, half = distances.flip(0).T.numpy(), (passed[1] / 2, weights[1] / 2)  # half a cell to every side
+    extent = (-half[0], 100 + half[0], -half[1], 1 + half[1])
+    axes.imshow(shown, cmap="viridis", origin="lower", aspect="auto", extent=extent, interpolation="nearest")
+    axes.plot(passed, weights[shown.argmin(axis=0)], ".", color="white", ms=3)
+    point = transition(distances)
+    if point is not None:
+        axes.axvline(100 * point, color="white", ls="--", lw=1.8)
+        axes.annotate(f" {100 * point:.0f}%", (100 * point, 0.03), color="white", weight="bold")
+    axes.set(xlabel="share of the trajectory, from noise to image (%)", ylabel="λ (0 noise, 1 latent)")

@@ -1,0 +1,112 @@
+"""Figures of Sec. 4 and App. E: quality along interpolations, and noises assigned to the wrong image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from taba_utils.figures import COLOURS, STYLE, WIDTH, _figure, as_noise, as_pixels, picture_rows
+
+STARTS = {"noise": {"ls": "-", "marker": "o"}, "latent": {"ls": "--", "marker": "s"}}  # readable in grey
+
+
+def quality_along_path(quality: pd.DataFrame, metrics: Sequence[str]) -> Figure:
+    """Fig. 5: a row for each metric, a column for each model, noise against latent.
+
+    Lines are means over seeds, bands two standard errors to either side.
+
+    Args:
+        quality: one row for each model, seed, start ("noise" or "latent") and weight (λ), the columns of
+            these names, and one column for each metric.
+        metrics: columns to draw.
+    """
+    models = list(quality["model"].unique())
+    with mpl.rc_context(STYLE):
+        figure = _figure(min(WIDTH, 2.2 + 2.6 * len(models)), 2.0 * len(metrics))
+        grid = figure.subplots(len(metrics), len(models), squeeze=False, sharex=True, sharey="row")
+        for column, model in enumerate(models):
+            rows = quality[quality["model"] == model]
+            for axes, metric in zip(grid[:, column], metrics, strict=True):
+                for start, style in STARTS.items():
+                    _mean_and_band(axes, rows[rows["start"] == start], metric, start, style)
+            grid[0, column].set_title(model)
+            grid[-1, column].set_xlabel("λ")
+        for axes, metric in zip(grid[:, 0], metrics, strict=True):
+            axes.set_ylabel(metric)
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    return figure
+
+
+def path_strip(paths: Mapping[str, torch.Tensor], weights: Sequence[float]) -> Figure:
+    """Pictures along interpolations: a labelled row for each path, a column for each λ.
+
+    Args:
+        paths: label -> (L, 3, H, W) in [-1, 1], the images at the weights.
+        weights: λ of the columns, L of them.
+    """
+    figure = picture_rows({label: as_pixels(pixels) for label, pixels in paths.items()})
+    with mpl.rc_context(STYLE):
+        for axes, weight in zip(figure.axes, weights, strict=False):
+            axes.set_title(f"λ = {weight:.2f}")
+    return figure
+
+
+def wrong_assignments(
+    noise: torch.Tensor, pixels: torch.Tensor, assigned: torch.Tensor, most: int = 8
+) -> Figure:
+    """Figs. 12 and 13: wrong assignments of noise to image (A), attractors (B), least varied images (C).
+
+    B shows images that are nearest to more than one noise, and to how many; C the images of smallest
+    variance over all their values, and their standard deviation. Where every noise found its image, A and B
+    are left out.
+
+    Args:
+        noise: (N, C, H, W), x_T (or latents).
+        pixels: (N, 3, H', W') in [-1, 1], the decoded images.
+        assigned: (N,), int, index of the image assigned to each noise (`metrics.nearest(noise, image)`).
+        most: pictures in a row, at most.
+    """
+    wrong = (assigned != torch.arange(len(assigned))).nonzero().flatten()[:most]
+    counts, attractors = torch.bincount(assigned, minlength=len(pixels)).sort(descending=True, stable=True)
+    spreads, flattest = pixels.flatten(1).std(dim=1).sort()
+    shown, seen = as_pixels(pixels), as_noise(noise[wrong]) if len(wrong) else ()
+    rows = {
+        "A: noise": [(picture, "") for picture in seen],
+        "A: its image": [(shown[i], "") for i in wrong],
+        "A: assigned image": [(shown[assigned[i]], "") for i in wrong],
+        "B: attractors": [
+            (shown[i], f"{n} noises") for i, n in zip(attractors[:most], counts[:most], strict=True) if n > 1
+        ],
+        "C: least varied": [
+            (shown[i], f"std {s:.2f}") for i, s in zip(flattest[:most], spreads[:most], strict=True)
+        ],
+    }
+    return _labelled_rows({label: pictures for label, pictures in rows.items() if pictures}, most)
+
+
+def _labelled_rows(rows: Mapping[str, list[tuple[torch.Tensor, str]]], columns: int) -> Figure:
+    """Rows of (picture, title) with a label each; a row may be shorter than `columns`."""
+    with mpl.rc_context(STYLE | {"axes.titlesize": 8}):
+        figure = _figure(WIDTH, 1.15 * len(rows))
+        grid = figure.subplots(len(rows), columns, squeeze=False)
+        for line, (label, pictures) in zip(grid, rows.items(), strict=True):
+            for axes, (picture, title) in zip(line, pictures, strict=False):
+                axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+                axes.set_title(title, pad=2)
+            for axes in line:
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set_visible(False)
+            line[0].set_ylabel(label, rotation=0, ha="right", va="center")
+    return figure
+
+
+def _mean_and_band(axes, rows: pd.DataFrame, metric: str, start: str, style: dict) -> None:
+    seeds = rows.groupby("weight")[metric]
+    mean, band = seeds.mean(), 2 * seeds.sem().fillna(0)  # a single seed has no band
+    axes.plot(mean.index, mean, color=COLOURS[start], lw=1.8, ms=4, label=start, **style)
+    axes.fill_between(mean.index, mean - band, mean + band, color=COLOURS[start], alpha=0.2, lw=0)

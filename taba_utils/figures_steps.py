@@ -1,0 +1,121 @@
+"""Figures of Sec. 3.4 and 5: the error of each inversion step, and what exact first steps change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from taba_utils.figures import COLOURS, PALETTE, STYLE, WIDTH, _figure
+from taba_utils.metrics import ApproximationErrors
+
+AREAS = {
+    "plain": {"color": PALETTE[3], "ls": "-", "label": "plain pixels"},
+    "rest": {"color": PALETTE[7], "ls": "--", "label": "other pixels"},
+}
+
+
+def error_per_step(
+    errors: Mapping[str, tuple[list[ApproximationErrors], list[ApproximationErrors]]], first: int
+) -> Figure:
+    """Fig. 4: the approximation error of each step on plain pixels and elsewhere, a panel for each model.
+
+    Args:
+        errors: model -> errors of levels 1..T and their standard errors; drawn are the mean-scaled ones, with
+            a band of two standard errors.
+        first: how many first steps to shade.
+    """
+    with mpl.rc_context(STYLE):
+        figure = _figure(min(WIDTH, 1 + 4 * len(errors)), 3.2)
+        panels = figure.subplots(1, len(errors), squeeze=False)[0]
+        for axes, (name, (values, spreads)) in zip(panels, errors.items(), strict=True):
+            axes.axvspan(0.5, first + 0.5, color="0.9", lw=0, label=f"first {first} of {len(values)} steps")
+            for area in AREAS:
+                _line_over_steps(axes, values, spreads, area)
+            axes.set(title=name, xlabel="inversion step t (1 = first)")
+            axes.set(xlim=(0.5, len(values) + 0.5), ylim=(0, None))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panels[0].set_ylabel("mean |ξ(t)| / mean |ε|")
+        panels[-1].legend()
+    return figure
+
+
+def exact_first_steps(table: pd.DataFrame, white: float, title: str = "") -> Figure:
+    """Tab. 9 as lines: errors and correlation against the number k of exact first steps.
+
+    Lines are means over seeds, bands two standard errors.
+
+    Args:
+        table: one row for each seed and k, columns "replaced" (k), "noise error", "image error" and
+            "correlation".
+        white: correlation of noise, which latents can at best fall to.
+        title: of the figure.
+    """
+    with mpl.rc_context(STYLE):
+        figure = _figure(WIDTH, 3.0)
+        left, right = figure.subplots(1, 2)
+        _line_over_k(left, table, "noise error", COLOURS["latent"], "o", "|latent - noise|")
+        _line_over_k(left, table, "image error", COLOURS["image"], "s", "|image again - image|")
+        left.set_ylabel("mean absolute error")
+        _line_over_k(right, table, "correlation", COLOURS["latent"], "o", "latent")
+        right.axhline(white, color=COLOURS["noise"], ls="--", lw=1.8, label="noise")
+        right.set_ylabel("mean of the top-20 |r|")
+        for axes in (left, right):
+            _finish(axes)
+        figure.suptitle(title, fontsize=STYLE["axes.titlesize"])
+    return figure
+
+
+def gain_of_exact_steps(
+    measured: pd.DataFrame, predicted: Mapping[str, torch.Tensor], title: str = ""
+) -> Figure:
+    """Standard deviation of latents by area against k, with the closed form of the perfect network.
+
+    Args:
+        measured: one row for each seed and k, columns "replaced" (k), "std_plain" and "std_rest".
+        predicted: label -> (K,), gains after 0..K-1 exact steps.
+        title: of the figure.
+    """
+    with mpl.rc_context(STYLE):
+        figure = _figure(WIDTH * 0.6, 3.2)
+        axes = figure.subplots()
+        for (label, gains), dashes in zip(predicted.items(), ("-", "--", ":"), strict=False):
+            axes.plot(range(len(gains)), gains, color="0.5", ls=dashes, lw=1.2, marker=".", ms=4, label=label)
+        for area, marker in (("plain", "o"), ("rest", "s")):
+            colour, label = AREAS[area]["color"], f"measured, {AREAS[area]['label']}"
+            _line_over_k(axes, measured, f"std_{area}", colour, marker, label, lw=0)
+        axes.set_ylabel("std of the latent")
+        axes.set_title(title)
+        _finish(axes)
+    return figure
+
+
+def _line_over_steps(axes, errors: list, standard_errors: list, area: str) -> None:
+    """The mean-scaled error of an area with a band of two standard errors."""
+    steps = np.arange(1, len(errors) + 1)
+    mean = np.array([getattr(error, f"mean_{area}") for error in errors])
+    band = 2 * np.array([getattr(error, f"mean_{area}") for error in standard_errors])
+    axes.plot(steps, mean, lw=1.8, **AREAS[area])
+    axes.fill_between(steps, mean - band, mean + band, color=AREAS[area]["color"], alpha=0.2, lw=0)
+
+
+def _line_over_k(
+    axes, table: pd.DataFrame, column: str, colour, marker: str, label: str, lw: float = 1.8
+) -> None:
+    """Mean over seeds with two standard errors (none for a single seed)."""
+    by_k = table.groupby("replaced")[column]
+    mean, spread = by_k.mean(), 2 * by_k.sem().fillna(0)
+    axes.errorbar(
+        mean.index, mean, spread, color=colour, marker=marker, ms=4, lw=lw, elinewidth=1, label=label
+    )
+
+
+def _finish(axes) -> None:
+    axes.set(xlabel="exact first steps k", ylim=(0, 1.05 * axes.get_ylim()[1]))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend()
