@@ -28,6 +28,7 @@ from taba_utils.denoiser import Denoiser
 
 NEUTRAL = {"device", "batch_size", "cache_dir", "figures_dir", "references"}  # change no number
 SAFETY = 10.0
+CLOSE_CALLS = 3
 LEAST_RELATIVE, LEAST_ABSOLUTE = 1e-4, 1e-5
 
 
@@ -76,6 +77,7 @@ class Run:
         self.device = getattr(parameters, "device", "cpu")
         self.models: dict[str, str] = {}
         self.numbers: dict[str, list[float]] = {}
+        self.resolutions: dict[str, float] = {}
         self.claims: list[Claim] = []
         self._began = time.monotonic()
 
@@ -83,9 +85,15 @@ class Run:
         """Note which weights the numbers come from."""
         self.models[denoiser.name] = denoiser.digest[:16]
 
-    def record(self, name: str, values: Iterable[float]) -> None:
-        """Note a number, one value per seed; raises ValueError for a name already taken or no value."""
+    def record(self, name: str, values: Iterable[float], resolution: float = 0.0) -> None:
+        """Note a number, one value per seed; raises ValueError for a name already taken or no value.
+
+        Args:
+            resolution: the least amount by which the number can change: 1/N for a share of N. Rounding may
+                turn a close call, so a reference allows three of them.
+        """
         self.numbers[_new(name, self.numbers)] = _floats("values", name, values)
+        self.resolutions[name] = resolution
 
     def claim(self, text: str, margins: Iterable[float]) -> None:
         """State a claim by its margin on each seed, positive where it holds; raises as `record` does."""
@@ -141,7 +149,7 @@ class Run:
                 "values": [float(f"{value:.7g}") for value in values],
                 "mean": float(f"{np.mean(values):.7g}"),
                 "spread": float(f"{np.std(values, ddof=1):.3g}") if len(values) > 1 else None,
-                "tolerance": float(f"{_least_tolerance(values):.3g}"),
+                "tolerance": float(f"{max(_least_tolerance(values), CLOSE_CALLS * self.resolutions[name]):.3g}"),
             }
             for name, values in self.numbers.items()
         }

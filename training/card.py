@@ -130,7 +130,7 @@ def mini_adm_card(folder: Path, target: Path) -> str:
     samples = measures.draw_samples(taba.load_model("mini-adm"))
     return f"""Pixel U-Net of the ADM family on 3x32x32, unconditional: the embedded stand-in for ADM-32.
 {parameters(unet)} parameters; an evaluation costs {cost:.2f} GFLOP an image (multiply and add
-counted apart), {1000 * samples.seconds:.1f} ms on two cores.
+counted apart), {1000 * samples.seconds:.1f} ms with {torch.get_num_threads()} thread(s).
 
 - **Data**: {DATA}
 - **Diffusion**: noise prediction, cosine chain of 4,000 steps, time told to the network rescaled to 0..1000.
@@ -147,7 +147,7 @@ def mini_ldm_card(folder: Path, target: Path) -> str:
     cost = gflop(unet, torch.zeros(1, 4, 8, 8), torch.zeros(1))
     samples = measures.draw_samples(taba.load_model("mini-ldm"))
     return f"""U-Net in the 4x8x8 latents of mini-autoencoder, unconditional: the embedded stand-in for LDM.
-{parameters(unet)} parameters; an evaluation costs {cost:.2f} GFLOP an image, {1000 * samples.seconds:.1f} ms on two cores.
+{parameters(unet)} parameters; an evaluation costs {cost:.2f} GFLOP an image, {1000 * samples.seconds:.1f} ms with {torch.get_num_threads()} thread(s).
 
 - **Data**: {DATA}
 - **Diffusion**: noise prediction, linear chain of 1,000 steps.
@@ -166,7 +166,7 @@ def mini_dit_card(folder: Path, target: Path) -> str:
     wanted = torch.tensor(samples.condition[:NUM_JUDGED])
     return f"""Diffusion transformer in the 4x8x8 latents of mini-autoencoder, ten classes and a null class: the embedded
 stand-in for DiT-XL/2. {parameters(transformer)} parameters; an evaluation costs {cost:.2f} GFLOP an image,
-{1000 * samples.seconds:.1f} ms on two cores.
+{1000 * samples.seconds:.1f} ms with {torch.get_num_threads()} thread(s).
 
 - **Data**: {DATA}
 - **Diffusion**: noise prediction, linear chain of 1,000 steps; one label in ten replaced by the null class.
@@ -188,7 +188,7 @@ def mini_if_card(folder: Path, target: Path) -> str:
     wanted = torch.tensor([WANTED[prompt] for prompt in samples.condition[:NUM_JUDGED]])
     colour, backdrop = measured_colours(samples.pixels[:NUM_JUDGED])
     return f"""Pixel U-Net with attention to the hidden states of mini-clip's text tower: the embedded stand-in for DeepFloyd IF.
-{parameters(unet)} parameters; an evaluation costs {cost:.2f} GFLOP an image, {1000 * samples.seconds:.1f} ms on two cores.
+{parameters(unet)} parameters; an evaluation costs {cost:.2f} GFLOP an image, {1000 * samples.seconds:.1f} ms with {torch.get_num_threads()} thread(s).
 
 - **Data**: {DATA}
 - **Diffusion**: noise prediction, cosine chain of 1,000 steps; one prompt in ten replaced by the empty one.
