@@ -11,6 +11,10 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 REFERENCE := $(CURDIR)/results/reference
+# Tests run side by side with a thread each: faster than one after the other with all threads. The longest begin.
+JOBS ?= 2
+ONE_THREAD := OMP_NUM_THREADS=1
+LONGEST := $(filter $(NOTEBOOKS),notebooks/05_interpolation.ipynb notebooks/08_first_inversion_steps.ipynb)
 LOCKING := $(VENV)/locking
 QUIET := 2>&1 | { grep -v -e 'TCP without encryption' -e '^Input Notebook' -e '^Output Notebook' -e '^Executing notebook' || true; }
 
@@ -36,8 +40,9 @@ paper: $(READY) ## run every notebook: copies in results/, pictures in figures/
 	done
 
 test: $(READY) ## unit tests, then every notebook against the reference numbers
-	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest -vv --nbval-lax --nbval-current-env --timeout 1200 -m '' notebooks
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS)
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadscope -vv --nbval-lax --nbval-current-env \
+		--timeout 1200 -m '' $(LONGEST) $(filter-out $(LONGEST),$(NOTEBOOKS))
 
 test-browser: $(READY) ## notebook 00 in JupyterLab in headless Chromium (needs chromium and chromedriver)
 	$(BIN)/python -m pytest -m browser tests/test_browser.py

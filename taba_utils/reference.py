@@ -29,7 +29,7 @@ from taba_utils.denoiser import Denoiser
 NEUTRAL = {"device", "batch_size", "cache_dir", "figures_dir", "references"}  # change no number
 SAFETY = 10.0
 CLOSE_CALLS = 3
-LEAST_RELATIVE, LEAST_ABSOLUTE = 1e-4, 1e-5
+LEAST_RELATIVE, LEAST_ABSOLUTE = 1e-3, 1e-4
 
 
 @dataclass(frozen=True)
@@ -265,11 +265,10 @@ def claims_markdown(folder: Path) -> str:
     for path in sorted(folder.glob("*.json")):
         reference = json.loads(path.read_text(encoding="utf-8"))
         for text, verdict in reference["claims"].items():
-            model, _, rest = text.partition(": ")
-            known = model in reference["models"]
-            claim = rest if known else text
-            of = model if known else reference["parameters"]["model"]
-            rows.setdefault((path.stem, claim), {})[of] = verdict
+            named = [model for model in reference["models"] if text.startswith((f"{model}: ", f"{model}, "))]
+            model = named[0] if named else reference["parameters"]["model"]
+            claim = text[len(model) + 2 :] if named else text
+            rows.setdefault((path.stem, claim), {})[model] = verdict
     models = list(dict.fromkeys(model for verdicts in rows.values() for model in verdicts))
     lines = [f"| claim | {' | '.join(models)} | notebook |", "| --- |" + " --- |" * (len(models) + 1)]
     for (name, claim), verdicts in rows.items():
