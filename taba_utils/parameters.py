@@ -54,7 +54,7 @@ def check(**given: Any) -> Parameters:
             raise ParameterError(_unknown(name, list(RULES)))
     _apply({name: RULES[name] for name in ("model", "models")}, given)
     chosen = [*([given["model"]] if "model" in given else []), *given.get("models", [])]
-    _apply(RULES | _step_rules(chosen) | _pool_rules(given.get("num_images")), given)
+    _apply(RULES | _step_rules(chosen) | _count_rules(given.get("num_images")), given)
     return Parameters(**given)
 
 
@@ -94,14 +94,16 @@ def _step_rules(chosen: list[str]) -> dict[str, Rule]:
     return {"num_steps": steps, "steps_grid": _list_of(steps)}
 
 
-def _pool_rules(num_images: Any) -> dict[str, Rule]:
-    """Pools of candidates divide the images without remainder, where there are images."""
+def _count_rules(num_images: Any) -> dict[str, Rule]:
+    """Counts that go by the number of images, where there is one: pools divide it, parts do not exceed it."""
 
-    def rule(value):
+    def pool(value):
         divides = f"a divisor of {num_images} (num_images)"
         return RULES["pool_size"](value) or ("" if num_images % value == 0 else divides)
 
-    return {} if num_images is None else {"pool_size": rule}
+    if not isinstance(num_images, int):
+        return {}
+    return {"pool_size": pool, "num_grid_images": _integer(2, num_images, " (num_images)")}
 
 
 def _integer(least: int, most: int, why: str = "") -> Rule:

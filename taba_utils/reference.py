@@ -29,7 +29,7 @@ from taba_utils.denoiser import Denoiser
 NEUTRAL = {"device", "batch_size", "cache_dir", "figures_dir", "references"}  # change no number
 SAFETY = 10.0
 CLOSE_CALLS = 3
-LEAST_RELATIVE, LEAST_ABSOLUTE = 1e-3, 1e-4
+LEAST_RELATIVE, LEAST_ABSOLUTE = 1e-4, 1e-5
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,9 @@ class Run:
                 "values": [float(f"{value:.7g}") for value in values],
                 "mean": float(f"{np.mean(values):.7g}"),
                 "spread": float(f"{np.std(values, ddof=1):.3g}") if len(values) > 1 else None,
-                "tolerance": float(f"{max(_least_tolerance(values), CLOSE_CALLS * self.resolutions[name]):.3g}"),
+                "tolerance": float(
+                    f"{max(_least_tolerance(values), CLOSE_CALLS * self.resolutions[name]):.3g}"
+                ),
             }
             for name, values in self.numbers.items()
         }

@@ -59,6 +59,11 @@ def test_checked_parameters_cannot_be_changed():
         ),
         ({"percentages": [True]}, r"percentages must be a list .* got \[True\]"),
         ({"pool_size": 3}, r"pool_size must be a divisor of 4 \(num_images\), got 3"),
+        (
+            {"num_grid_images": 5},
+            r"num_grid_images must be a whole number between 2 and 4 \(num_images\), got 5",
+        ),
+        ({"threshold": 0}, "threshold must be a number between 1e-06 and 2"),
         ({"pool_size": 1}, "pool_size must be a whole number between 2 and"),
         ({"pool_size": 2, "num_images": "4"}, "num_images must be a whole number .* got '4'"),
         ({"num_pairs": 3}, r"num_pairs must be a whole number between 4 .*third neighbours\), got 3"),

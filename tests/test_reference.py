@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from taba_utils.models.gaussian import half_plain
-from taba_utils.reference import Claim, Run
+from taba_utils.reference import Claim, Run, claims_markdown
 
 
 @pytest.fixture
@@ -67,6 +67,30 @@ def test_a_number_that_moved_on_one_seed_is_named(folder, monkeypatch):
     assert verdict.startswith("differs from references/mini/nb.json:")
     assert "error: 1, 2.001, 3 here, 1, 2, 3 there, allowed difference 0.0003" in verdict
     assert "agree" in run(values=(1.0, 2.0002, 3.0)).check()
+
+
+def test_a_share_may_move_by_three_of_its_smallest_changes(folder, monkeypatch):
+    monkeypatch.setenv("TABA_REFERENCE", "update")
+    monkeypatch.chdir(folder)
+    made = Run("nb", SimpleNamespace(references="mini", seeds=[0, 1]))
+    made.record("accuracy", (0.5, 0.75), resolution=1 / 64)
+    made.check()
+    assert stored(folder)["numbers"]["accuracy"]["tolerance"] == pytest.approx(3 / 64, rel=1e-2)
+
+
+def test_the_readmes_table_has_a_row_a_claim_and_a_column_a_model(tmp_path):
+    reference = {
+        "parameters": {"model": "a"},
+        "models": {"a": "", "b": ""},
+        "claims": {"a: it works": "holds", "b: it works": "undecided", "in general": "does not hold"},
+    }
+    (tmp_path / "01_nb.json").write_text(json.dumps(reference))
+    assert claims_markdown(tmp_path).splitlines() == [
+        "| claim | a | b | notebook |",
+        "| --- | --- | --- | --- |",
+        "| it works | holds | undecided | [01](notebooks/01_nb.ipynb) |",
+        "| in general | does not hold | - | [01](notebooks/01_nb.ipynb) |",
+    ]
 
 
 def test_numbers_that_swap_seeds_are_named_though_their_mean_stays(folder, monkeypatch):
