@@ -189,7 +189,7 @@ def test_make_paper_runs_notebooks_in_order_and_stops_at_one_that_fails(tmp_path
     (tmp_path / "env" / "bin" / "papermill").chmod(0o755)
     (tmp_path / "env" / ".ready").touch()
     environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
-    command = ["make", "paper", "VENV=env", "PROFILE=some", *shell_flags]
+    command = ["make", "paper", "VENV=env", "PROFILE=some", "JOBS=1", *shell_flags]
     result = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
