@@ -31,25 +31,9 @@ MINI_ADM_TRAINING_STEPS = 4000
 TRAINING_STEPS = 1000  # of the other minis
 
 
-def build_mini_adm(channels: tuple[int, ...] = (24, 32, 64, 96)) -> UNet2DModel:
+def build_mini_adm() -> UNet2DModel:
     """U-Net of mini-adm, untrained: 3x32x32, attention at 8x8 and 4x4."""
-    unet = UNet2DModel(
-        sample_size=32,
-        in_channels=3,
-        out_channels=3,
-        layers_per_block=1,
-        block_out_channels=channels,
-        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
-        downsample_type="conv",
-        upsample_type="conv",
-        resnet_time_scale_shift="scale_shift",
-        attention_head_dim=16,
-        attn_norm_num_groups=8,
-        norm_num_groups=8,
-        freq_shift=0,
-    )
-    return plain_attention(unet)
+    return _unet(32, 3, {24: "DownBlock2D", 32: "DownBlock2D", 64: "AttnDownBlock2D", 96: "DownBlock2D"})
 
 
 def build_mini_autoencoder() -> AutoencoderKL:
@@ -68,23 +52,7 @@ def build_mini_autoencoder() -> AutoencoderKL:
 
 def build_mini_ldm() -> UNet2DModel:
     """U-Net of mini-ldm, untrained: 4x8x8, attention at both resolutions."""
-    unet = UNet2DModel(
-        sample_size=8,
-        in_channels=4,
-        out_channels=4,
-        layers_per_block=1,
-        block_out_channels=(64, 96),
-        down_block_types=("AttnDownBlock2D",) * 2,
-        up_block_types=("AttnUpBlock2D",) * 2,
-        downsample_type="conv",
-        upsample_type="conv",
-        resnet_time_scale_shift="scale_shift",
-        attention_head_dim=16,
-        attn_norm_num_groups=8,
-        norm_num_groups=8,
-        freq_shift=0,
-    )
-    return plain_attention(unet)
+    return _unet(8, 4, {64: "AttnDownBlock2D", 96: "AttnDownBlock2D"})
 
 
 def build_mini_dit() -> DiTTransformer2DModel:
@@ -121,6 +89,27 @@ def build_mini_if() -> UNet2DConditionModel:
         encoder_hid_dim=64,
         addition_embed_type="text",
         addition_embed_type_num_heads=4,
+    )
+    return plain_attention(unet)
+
+
+def _unet(size: int, channels: int, blocks: dict[int, str]) -> UNet2DModel:
+    """A U-Net of the ADM kind; blocks: width -> kind, from the largest resolution to the smallest."""
+    unet = UNet2DModel(
+        sample_size=size,
+        in_channels=channels,
+        out_channels=channels,
+        layers_per_block=1,
+        block_out_channels=tuple(blocks),
+        down_block_types=tuple(blocks.values()),
+        up_block_types=tuple(kind.replace("Down", "Up") for kind in reversed(blocks.values())),
+        downsample_type="conv",
+        upsample_type="conv",
+        resnet_time_scale_shift="scale_shift",
+        attention_head_dim=16,
+        attn_norm_num_groups=8,
+        norm_num_groups=8,
+        freq_shift=0,
     )
     return plain_attention(unet)
 
