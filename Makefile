@@ -42,7 +42,7 @@ run-%: $(READY)
 
 test: $(READY) ## unit tests, then every notebook against the reference numbers
 	$(THREADS) $(BIN)/python -m pytest -n $(JOBS)
-	$(THREADS) $(BIN)/python -m pytest -n $(JOBS) --dist loadscope -vv --nbval-lax --nbval-current-env \
+	$(THREADS) $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder -vv --nbval-lax --nbval-current-env \
 		--timeout 1200 -m '' $(ORDERED)
 
 test-browser: $(READY) ## notebook 00 in JupyterLab in headless Chromium (needs chromium and chromedriver)
