@@ -17,7 +17,7 @@ THREADS := $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1)
 LONGEST := notebooks/05_interpolation.ipynb notebooks/08_first_inversion_steps.ipynb
 ORDERED := $(filter $(LONGEST),$(NOTEBOOKS)) $(filter-out $(LONGEST),$(NOTEBOOKS))
 LOCKING := $(VENV)/locking
-QUIET := 2>&1 | { grep -v -e 'TCP without encryption' -e '^Input Notebook' -e '^Output Notebook' -e '^Executing notebook' || true; }
+QUIET := 2>&1 | { grep -v -e 'TCP without encryption' -e 'KeyboardInterrupt caught in kernel' -e '^Input Notebook' -e '^Output Notebook' -e '^Executing notebook' || true; }
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
