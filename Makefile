@@ -14,7 +14,7 @@ REFERENCE := $(CURDIR)/results/reference
 # Two at a time with a thread each are faster than one after the other with two threads. The longest begin.
 JOBS ?= 2
 THREADS := $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1)
-LONGEST := notebooks/05_interpolation.ipynb notebooks/08_first_inversion_steps.ipynb
+LONGEST := $(patsubst %,notebooks/%.ipynb,02_latents_vs_noise 05_interpolation 06_editing_diversity 08_first_inversion_steps)
 ORDERED := $(filter $(LONGEST),$(NOTEBOOKS)) $(filter-out $(LONGEST),$(NOTEBOOKS))
 LOCKING := $(VENV)/locking
 QUIET := 2>&1 | { grep -v -e 'TCP without encryption' -e 'KeyboardInterrupt caught in kernel' -e '^Input Notebook' -e '^Output Notebook' -e '^Executing notebook' || true; }
@@ -77,7 +77,7 @@ format: $(READY) ## let ruff rewrite
 lock: ## pin the newest versions that work together
 	rm -rf $(LOCKING)
 	$(PYTHON) -m venv $(LOCKING)
-	$(LOCKING)/bin/pip install --quiet -e '.[notebooks,judges,train,dev]'
+	$(LOCKING)/bin/pip install --quiet -e '.[notebooks,judges,deepfloyd,train,dev]'
 	@$(STRICT) $(LOCKING)/bin/pip freeze --all --exclude pip --exclude-editable \
 		| sed -E '/^(nvidia|cuda|triton)/ s/$$/ ; sys_platform == "linux"/' > $(LOCKING)/requirements.lock
 	mv $(LOCKING)/requirements.lock requirements.lock

@@ -34,7 +34,7 @@ BACKDROPS = {
     "sand": (0.84, 0.76, 0.62),
     "charcoal": (0.22, 0.23, 0.26),
 }
-SPLITS = {"train": 60_000, "test": 10_000}
+SPLITS = ("train", "test")
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # apt-get install dataset-fashion-mnist
 
 
@@ -73,7 +73,7 @@ def load_fashion(split: str, seed: int = 0, root: str | os.PathLike | None = Non
     """Fashion-MNIST in colour, whole split.
 
     Args:
-        split: "train" (60,000 images) or "test" (10,000).
+        split: "train" (60,000 images in the original files) or "test" (10,000).
         seed: of colours, backdrops and light.
         root: folder with the four original .gz files; default: Debian's, else torchvision's download.
 
@@ -84,10 +84,10 @@ def load_fashion(split: str, seed: int = 0, root: str | os.PathLike | None = Non
     if split not in SPLITS:
         raise ValueError(f"split must be one of {list(SPLITS)}, got {split!r}")
     garments, labels = read_fashion_mnist(split, root)
-    rng = np.random.default_rng((seed, list(SPLITS).index(split)))
-    colours = rng.integers(len(COLOURS), size=SPLITS[split])
-    backdrops = rng.integers(len(BACKDROPS), size=SPLITS[split])
-    light = rng.uniform(-0.1, 0.1, size=SPLITS[split])
+    rng = np.random.default_rng((seed, SPLITS.index(split)))
+    colours = rng.integers(len(COLOURS), size=len(garments))
+    backdrops = rng.integers(len(BACKDROPS), size=len(garments))
+    light = rng.uniform(-0.1, 0.1, size=len(garments))
     images = np.concatenate(
         [
             render(

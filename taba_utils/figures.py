@@ -60,7 +60,7 @@ def latents_and_errors(noise: torch.Tensor, latent: torch.Tensor, pixels: torch.
     """Fig. 2: images, latents (a), |latent - noise| (b), and its principal components if C > 3 (c)."""
     rows = {
         "image $x_0$": as_pixels(pixels),
-        "(a) latent": as_noise(latent),
+        "(a) latent": as_noise(latent, like=noise),
         "(b) |latent - noise|": (latent - noise).abs().mean(dim=1),
     }
     if latent.shape[1] > 3:
@@ -203,7 +203,10 @@ def as_pixels(image: torch.Tensor) -> torch.Tensor:
 
 
 def as_noise(x: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
-    """Noise and latents as colours, ±3 standard deviations of N(0, 1) to [0, 1]; C > 3 by PCA of `like`."""
+    """Noise and latents as colours, ±3 standard deviations of N(0, 1) to [0, 1].
+
+    C > 3 by PCA of `like`, ±3 of its standard deviations: give the noise, and a latent of less variance is paler.
+    """
     if x.shape[1] > 3:
         return principal_components(x, like)
     return (x.float() / 6 + 0.5).clamp(0, 1).expand(-1, 3, -1, -1)
@@ -211,12 +214,12 @@ def as_noise(x: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
 
 def principal_components(x: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
     """First three principal components over the channels (of `like`, default `x`), (N, 3, H, W) in [0, 1]."""
-    basis = x if like is None else like
-    centre = basis.float().mean(dim=(0, 2, 3), keepdim=True)
-    flat = (basis - centre).movedim(1, -1).flatten(0, 2).float()
+    basis = (x if like is None else like).float()
+    centre = basis.mean(dim=(0, 2, 3), keepdim=True)
+    flat = (basis - centre).movedim(1, -1).flatten(0, 2)
     directions = torch.linalg.svd(flat, full_matrices=False).Vh[:3]
-    projected = torch.einsum("kc,nchw->nkhw", directions, (x - centre).float())
-    return (projected / (6 * projected.std()) + 0.5).clamp(0, 1)
+    projected = torch.einsum("kc,nchw->nkhw", directions, x.float() - centre)
+    return (projected / (6 * (flat @ directions.T).std()) + 0.5).clamp(0, 1)
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -15,6 +15,7 @@ import torch
 
 from taba_utils import evaluators, models
 from taba_utils.denoiser import CONVENTIONS
+from taba_utils.evaluators.references import NUM_SHIPPED, picture_files
 from taba_utils.trajectories import default_cache_dir
 
 
@@ -54,7 +55,7 @@ def check(**given: Any) -> Parameters:
             raise ParameterError(_unknown(name, list(RULES)))
     _apply({name: RULES[name] for name in ("model", "models")}, given)
     chosen = [*([given["model"]] if "model" in given else []), *given.get("models", [])]
-    _apply(RULES | _step_rules(chosen) | _count_rules(given.get("num_images")), given)
+    _apply(RULES | _step_rules(chosen) | _picture_rules(chosen) | _count_rules(given), given)
     return Parameters(**given)
 
 
@@ -91,19 +92,41 @@ def _step_rules(chosen: list[str]) -> dict[str, Rule]:
         return {}
     shortest = min(chosen, key=models.training_steps)
     steps = _integer(1, models.training_steps(shortest), f" ({shortest}'s training steps)")
-    return {"num_steps": steps, "steps_grid": _list_of(steps)}
+    return {"num_steps": steps, "steps_grid": _ascending(_list_of(steps))}
 
 
-def _count_rules(num_images: Any) -> dict[str, Rule]:
-    """Counts that go by the number of images, where there is one: pools divide it, parts do not exceed it."""
+def _picture_rules(chosen: list[str]) -> dict[str, Rule]:
+    """Real images are needed for models of other pictures than those whose features ship."""
+    foreign = [name for name in chosen if models.ZOO[name].training_set != models.GARMENTS]
+    if not foreign:
+        return {}
+
+    def folder(value):
+        return (problem := _picture_folder(value)) and f"{problem} such as {foreign[0]} was trained on"
+
+    return {"real_images": folder}
+
+
+def _count_rules(given: dict[str, Any]) -> dict[str, Rule]:
+    """Counts that go by another parameter: pools divide the images, parts do not exceed them."""
+    num_images, rules = given.get("num_images"), {"num_real": _real_rule(given.get("real_images"))}
 
     def pool(value):
         divides = f"a divisor of {num_images} (num_images)"
         return RULES["pool_size"](value) or ("" if num_images % value == 0 else divides)
 
-    if not isinstance(num_images, int):
-        return {}
-    return {"pool_size": pool, "num_grid_images": _integer(2, num_images, " (num_images)")}
+    if "num_edits" in given and not RULES["num_images"](num_images):
+        rules["num_images"] = _integer(8, 1_000_000, " (four pairs: precision looks at third neighbours)")
+    if isinstance(num_images, int):
+        rules |= {"pool_size": pool, "num_grid_images": _integer(2, num_images, " (num_images)")}
+    return rules
+
+
+def _real_rule(folder: Any) -> Rule:
+    if folder is None:
+        return _integer(4, NUM_SHIPPED, " (real images whose features ship)")
+    there = 0 if _picture_folder(folder) else len(picture_files(Path(folder).expanduser()))
+    return _integer(4, max(there, 4), " (pictures in real_images)")
 
 
 def _integer(least: int, most: int, why: str = "") -> Rule:
@@ -130,6 +153,17 @@ def _odd(least: int, most: int, why: str) -> Rule:
     return rule
 
 
+def _ascending(rule: Rule) -> Rule:
+    def ordered(value):
+        return rule(value) or ("" if sorted(value) == value else "in ascending order")
+
+    return ordered
+
+
+def _is_plain(name: str) -> bool:
+    return models.ZOO[name].space == "pixel" and models.ZOO[name].condition == "none"
+
+
 def _list_of(item: Rule) -> Rule:
     def rule(value):
         filled = isinstance(value, list) and value and len({repr(entry) for entry in value}) == len(value)
@@ -139,8 +173,8 @@ def _list_of(item: Rule) -> Rule:
     return rule
 
 
-def _one_of(allowed: Callable[[], list]) -> Rule:
-    return lambda value: "" if value in allowed() else f"one of {allowed()}"
+def _one_of(allowed: Callable[[], list], why: str = "") -> Rule:
+    return lambda value: "" if value in allowed() else f"one of {allowed()}{why}"
 
 
 def _optional(rule: Rule) -> Rule:
@@ -171,6 +205,11 @@ def _writable_folder(value: Any) -> str:
     return ""
 
 
+def _picture_folder(value: Any) -> str:
+    folder = Path(value).expanduser() if isinstance(value, str) and value else None
+    return "" if folder and folder.is_dir() and picture_files(folder) else "a folder with pictures"
+
+
 def _cache_folder(value: Any) -> str:
     if value is not None:
         return _optional(_writable_folder)(value)
@@ -184,18 +223,22 @@ def _name(value: Any) -> str:
 
 
 RULES: dict[str, Rule] = {
-    "model": _one_of(models.list_names),
+    "model": _one_of(
+        lambda: [name for name in models.ZOO if _is_plain(name)], " (unconditional pixel models)"
+    ),
     "models": _list_of(_one_of(models.list_names)),
+    "judge": _one_of(evaluators.list_feature_judges),
+    "real_images": _optional(_picture_folder),
     "judges": _list_of(_one_of(evaluators.list_judges)),
     "num_images": _integer(2, 1_000_000),
     "num_steps": _integer(1, 100_000),
-    "steps_grid": _list_of(_integer(1, 100_000)),
+    "steps_grid": _ascending(_list_of(_integer(1, 100_000))),
     "percentages": _list_of(_number(0, 100, " (per cent of num_steps)")),
     "num_reconstructions": _integer(1, 1_000_000),
     "num_edits": _integer(2, 1_000_000),
     "pool_size": _integer(2, 1_000_000),
     "num_pairs": _integer(4, 1_000_000, " (precision and recall look at third neighbours)"),
-    "num_real": _integer(4, 10_000, " (real images whose features are shipped)"),
+    "num_real": _integer(4, 1_000_000, " (precision and recall look at third neighbours)"),
     "num_weights": _odd(3, 101, " (so that λ = 1/2 is one of them)"),
     "threshold": _number(1e-6, 2, " (τ, for pixels from -1 to 1)"),
     "num_grid_images": _integer(2, 1_000_000),

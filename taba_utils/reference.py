@@ -23,6 +23,7 @@ import diffusers
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 
 from taba_utils.denoiser import Denoiser
 
@@ -57,10 +58,18 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """ "holds" beyond two standard errors above zero, "does not hold" as far below, else "undecided"."""
-        if not math.isfinite(self.mean) or abs(self.mean) <= 2 * self.standard_error:
+        """ "holds" if the mean's 95% confidence interval (Student's t) lies above zero, "does not hold" if below."""
+        if not abs(self.mean) > _student(len(self.margins)) * self.standard_error:  # nor if either is NaN
             return "undecided"
         return "holds" if self.mean > 0 else "does not hold"
+
+    @property
+    def seeds_needed(self) -> float:
+        """Seeds after which this mean and spread would decide; NaN if over 10,000, or unknown from a single one."""
+        seeds = np.arange(2, 10_001)
+        errors = self.standard_error * np.sqrt(len(self.margins) / seeds)
+        enough = seeds[abs(self.mean) > _student(seeds) * errors]
+        return float(enough[0]) if len(enough) else math.nan
 
 
 class Run:
@@ -101,9 +110,11 @@ class Run:
         self.claims.append(Claim(new, tuple(_floats("margins", text, margins))))
 
     def claims_table(self) -> pd.DataFrame:
-        """Claim by claim: verdict, mean margin, its standard error, number of seeds."""
-        rows = [(c.text, c.verdict, c.mean, c.standard_error, len(c.margins)) for c in self.claims]
-        columns = ["claim", "verdict", "margin", "standard error", "seeds"]
+        """Claim by claim: verdict, mean margin, its standard error, number of seeds, and how many would decide."""
+        rows = [
+            (c.text, c.verdict, c.mean, c.standard_error, len(c.margins), c.seeds_needed) for c in self.claims
+        ]
+        columns = ["claim", "verdict", "margin", "standard error", "seeds", "seeds needed"]
         return pd.DataFrame(rows, columns=columns).set_index("claim").round(4)
 
     def verdicts(self) -> str:
@@ -213,6 +224,11 @@ def reference_places(profile: str, name: str) -> list[Path]:
     here, repository = Path.cwd(), Path(__file__).resolve().parents[1]
     roots = [folder for folder in (here, *here.parents) if (folder / "references").is_dir()]
     return [root / "references" / profile / f"{name}.json" for root in (*roots, repository)]
+
+
+def _student(seeds):
+    """Half-width of a 95% confidence interval in standard errors: 4.3 for three seeds, 2 for many."""
+    return stats.t.ppf(0.975, seeds - 1)
 
 
 def _new(name: str, taken: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ import open_clip
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 from transformers import ViTConfig, ViTModel
@@ -361,6 +362,26 @@ def test_inputs_that_do_not_belong_together_are_refused(tmp_path):
 
 def conditional(sample_condition):
     return SimpleNamespace(name="conditional", sample_condition=sample_condition)
+
+
+def test_features_of_real_pictures_are_those_of_their_middle_at_the_models_size(tmp_path):
+    judge = MiniFeatures()
+    picture = (images(1, size=32)[0] * 255).round().byte()
+    twice = picture.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+    wide = torch.cat([torch.zeros(3, 32, 20), picture, torch.zeros(3, 32, 20)], dim=2).byte()
+    (tmp_path / "more").mkdir()
+    Image.fromarray(wide.movedim(0, -1).numpy()).save(tmp_path / "a.png")
+    Image.fromarray(twice.movedim(0, -1).numpy()).save(tmp_path / "more" / "b.PNG")
+    found = evaluators.reference_features(judge, tmp_path, (32, 32), tmp_path / "cache")
+    expected = judge.features(picture[None] / 255)
+    torch.testing.assert_close(found[:1], expected, rtol=1e-4, atol=1e-5)
+    assert found.shape == (2, 128) and 0 < (found[1] - expected[0]).abs().mean() < 0.5
+    with pytest.raises(ValueError, match="folder must hold pictures"):
+        evaluators.reference_features(judge, tmp_path / "cache")
+
+
+def test_the_shipped_features_are_those_of_garments():
+    assert evaluators.reference_features(MiniFeatures()).shape == (10_000, 128)
 
 
 def test_the_target_always_differs_and_depends_on_seed_and_image_alone():

@@ -16,6 +16,7 @@ SHIPPED = [name for name, entry in ZOO.items() if entry.weights in ("none needed
 CONDITIONAL = [name for name in SHIPPED if ZOO[name].condition != "none"]
 BUILD = {
     "mini-adm": (mini.build_mini_adm, {}),
+    "mini-adm-s": (mini.build_mini_adm_s, {}),
     "mini-ldm": (mini.build_mini_ldm, {}),
     "mini-dit": (mini.build_mini_dit, {"class_labels": torch.zeros(1, dtype=torch.int64)}),
     "mini-if": (mini.build_mini_if, {"encoder_hidden_states": torch.zeros(1, 12, 64)}),
@@ -102,6 +103,27 @@ def test_mini_if_reads_its_prompts():
         denoiser.predict_noise(x, told, ["a zebra", ""])
 
 
+def test_if_takes_its_prompts_from_the_folder_of_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("TABA_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("taba_utils.models.load_if", lambda source, device, prompts: prompts)
+    with pytest.raises(FileNotFoundError, match=f"no prompts for IF in {tmp_path}/if-prompts.txt"):
+        taba.load_model("if", source=tmp_path)
+    (tmp_path / "if-prompts.txt").write_text("A cat.\nA dog.\n")
+    assert taba.load_model("if", source=tmp_path) == ["A cat.", "A dog."]
+
+
+def test_guidance_encodes_its_prompts_once(monkeypatch):
+    denoiser = DeepFloydIF(
+        mini.build_mini_if(), lambda prompts: calls.append(prompts) or torch.zeros(len(prompts), 12, 64),
+        mini.sample_prompts, name="untrained", digest="", training_alphas_cumprod=cosine_alphas_cumprod(1000),
+        guidance_scale=2.0,
+    )  # fmt: skip
+    calls, x = [], torch.randn(1, 3, 32, 32)
+    for step in (10.0, 20.0, 30.0):
+        denoiser.predict_noise(x, torch.tensor(step), ["a bag"])
+    assert calls == [["a bag"], [""]]
+
+
 @pytest.mark.parametrize("name", ["adm-32", "ldm", "dit", "if"])
 def test_a_model_that_does_not_ship_says_how_to_get_it(name, tmp_path, monkeypatch):
     monkeypatch.setattr("taba_utils.models.try_to_load_from_cache", lambda *args: None)
@@ -120,6 +142,22 @@ def test_missing_weights_say_where_they_were_looked_for(tmp_path):
         FileNotFoundError, match=rf"no weights of mini-adm in {tmp_path}: expected config.json"
     ):
         taba.load_model("mini-adm", source=tmp_path)
+
+
+def test_mini_adm_s_learns_on_its_way():
+    """App. G: the longer it trained, the more of the noise on mini-adm's samples it knows."""
+    denoiser, steps = taba.load_model("mini-adm"), mini.checkpoints()
+    assert 8 <= len(steps) <= 12 and steps[0] <= 300
+    schedule = denoiser.schedule(10)
+    image = taba.sample(denoiser, denoiser.sample_noise(16), schedule).image
+    alpha, noise = schedule.alphas_cumprod[6].item(), denoiser.sample_noise(16, seed=1)
+    noisy = alpha**0.5 * image + (1 - alpha) ** 0.5 * noise
+    stages = [taba.load_model("mini-adm-s", step=step) for step in (steps[0], steps[3], steps[-1])]
+    errors = [(it.predict_noise(noisy, schedule.timesteps[5]) - noise).square().mean() for it in stages]
+    assert errors[0] > 1.5 * errors[1] > 1.5 * errors[2]
+    assert taba.load_model("mini-adm-s").digest == stages[-1].digest != stages[0].digest
+    with pytest.raises(ValueError, match=r"step must be one of .*, got 3"):
+        taba.load_model("mini-adm-s", step=3)
 
 
 def test_mini_adm_told_the_noise_level_knows_the_noise():

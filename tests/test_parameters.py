@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from PIL import Image
 
 from taba_utils import parameters
 from taba_utils.parameters import ParameterError
@@ -35,6 +36,21 @@ def test_checked_parameters_cannot_be_changed():
     assert p.as_dict() == GOOD
 
 
+def test_no_more_real_images_are_asked_for_than_there_are(tmp_path):
+    for i in range(5):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{i}.png")
+    assert parameters.check(**GOOD, real_images=str(tmp_path), num_real=5).num_real == 5
+    with pytest.raises(ParameterError, match=r"between 4 and 5 \(pictures in real_images\), got 6"):
+        parameters.check(**GOOD, real_images=str(tmp_path), num_real=6)
+
+
+def test_a_model_of_other_pictures_is_not_compared_with_garments():
+    with pytest.raises(
+        ParameterError, match=r"real_images must be a folder .* adm-64 was trained on, got None"
+    ):
+        parameters.check(models=["mini-dit", "adm-64"], real_images=None)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -45,6 +61,8 @@ def test_checked_parameters_cannot_be_changed():
         ({"num_steps": True}, "num_steps must be a whole number .* got True"),
         ({"num_steps": "50"}, "num_steps must be a whole number .* got '50'"),
         ({"steps_grid": [10, 4001]}, rf"steps_grid must be a list .* each {STEPS}, got \[10, 4001\]"),
+        ({"steps_grid": [50, 10]}, r"steps_grid must be in ascending order, got \[50, 10\]"),
+        ({"model": "mini-dit"}, r"model must be one of .* \(unconditional pixel models\), got 'mini-dit'"),
         ({"steps_grid": [50, 0]}, rf"steps_grid must be a list .* each {STEPS}, got \[50, 0\]"),
         ({"num_images": 1}, "num_images must be a whole number between 2"),
         ({"model": "mini-adn"}, r"model must be one of \['gaussian', 'mini-adm'.*, got 'mini-adn'"),
@@ -68,6 +86,8 @@ def test_checked_parameters_cannot_be_changed():
         ({"pool_size": 2, "num_images": "4"}, "num_images must be a whole number .* got '4'"),
         ({"num_pairs": 3}, r"num_pairs must be a whole number between 4 .*third neighbours\), got 3"),
         ({"num_real": 10_001}, r"num_real must be a whole number between 4 and 10000 .*, got 10001"),
+        ({"judge": "SSIM"}, r"judge must be one of \['mini-clip', .*'Inception'\], got 'SSIM'"),
+        ({"real_images": "nowhere"}, "real_images must be None or a folder with pictures, got 'nowhere'"),
         ({"num_weights": 4}, r"num_weights must be an odd number between 3 and 101 .*, got 4"),
         ({"num_weights": 7.0}, "num_weights must be an odd number .*, got 7.0"),
         ({"seed": -1}, "seed must be a whole number between 0 and"),

@@ -100,6 +100,15 @@ def test_every_parameter_file_has_a_notebook():
     assert given <= {path.stem for path in NOTEBOOKS}
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_profile_gives_each_parameter_of_a_notebook(path):
+    cell = next(c for c in nbformat.read(path, 4).cells if "parameters" in c.metadata.get("tags", []))
+    declared = {line.split(" = ")[0] for line in cell.source.splitlines()}
+    for profile in ("mini", "paper"):
+        given = yaml.safe_load((ROOT / "params" / profile / f"{path.stem}.yaml").read_text())
+        assert given.keys() == declared
+
+
 def test_conda_installs_what_the_package_asks_for():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     assert set(conda[-1]["pip"]) == ASKED

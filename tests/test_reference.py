@@ -1,8 +1,11 @@
 import json
+import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from taba_utils.models.gaussian import half_plain
 from taba_utils.reference import Claim, Run, claims_markdown
@@ -43,13 +46,24 @@ def written(monkeypatch, mode="update", **options):
         ((1.0, 1.1, 0.9), "holds"),
         ((-1.0, -1.1, -0.9), "does not hold"),
         ((1.0, -1.0, 0.1), "undecided"),
+        ((1.0, 0.5, 0.1), "undecided"),  # two standard errors above zero: with three seeds not enough
+        ((1.0, 0.5, 0.1) * 2, "holds"),
         ((1.0,), "undecided"),
         ((float("nan"), 1.0), "undecided"),
         ((0.0, 0.0), "undecided"),
     ],
 )
-def test_a_claim_is_decided_by_two_standard_errors(margins, verdict):
+def test_a_claim_is_decided_by_a_95_percent_confidence_interval(margins, verdict):
     assert Claim("", margins).verdict == verdict
+
+
+def test_the_seeds_that_would_decide_are_those_at_which_the_interval_leaves_zero():
+    margins = (1.0, 0.5, 0.1)
+    needed = int(Claim("", margins).seeds_needed)
+    spread, factor = np.std(margins, ddof=1), stats.t.ppf(0.975, [needed - 2, needed - 1])
+    assert factor[1] * spread / needed**0.5 < np.mean(margins) < factor[0] * spread / (needed - 1) ** 0.5
+    assert Claim("", (1.0, 1.1, 0.9)).seeds_needed == 2
+    assert math.isnan(Claim("", (1.0,)).seeds_needed) and math.isnan(Claim("", (0.0, 0.0)).seeds_needed)
 
 
 def test_a_run_agrees_with_the_reference_it_wrote(folder, monkeypatch):
@@ -123,7 +137,7 @@ def test_a_claim_that_turned_is_named(folder, monkeypatch):
     written(monkeypatch)
     assert "latents differ: undecided here, holds there" in run(margins=(1.0, -1.0, 0.0)).check()
     more = run()
-    more.claim("images differ", [-1.0, -2.0])
+    more.claim("images differ", [-1.0, -1.1])
     assert "images differ: does not hold here, not stated there" in more.check()
 
 

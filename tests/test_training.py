@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from safetensors.torch import load_file
 
 from training.loop import Recipe, batch_indices, train
 from training.measures import retrieval
@@ -20,10 +21,17 @@ def loss(model, indices, generator):
     return (model(DATA[indices] + noise) - 3 * DATA[indices]).square().mean()
 
 
-def fit(folder, steps):
+def fit(folder, steps, keep=()):
     torch.manual_seed(0)
     recipe = Recipe(
-        steps=steps, batch_size=8, learning_rate=0.1, warmup=5, decay=0.01, checkpoint_every=5, bfloat16=False
+        steps=steps,
+        batch_size=8,
+        learning_rate=0.1,
+        warmup=5,
+        decay=0.01,
+        checkpoint_every=5,
+        bfloat16=False,
+        keep=keep,
     )
     return train(torch.nn.Linear(1, 1), loss, len(DATA), recipe, folder)
 
@@ -38,6 +46,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     fit(tmp_path / "parts", 10)
     resumed = fit(tmp_path / "parts", 20)
     torch.testing.assert_close(resumed.weight, whole.weight, rtol=1e-5, atol=1e-6)
+
+
+def test_the_averaged_weights_of_chosen_steps_are_kept(tmp_path):
+    model = fit(tmp_path, 20, keep=(3, 20))
+    kept = {path.name: load_file(path)["weight"] for path in tmp_path.glob("step_*.safetensors")}
+    assert sorted(kept) == ["step_000003.safetensors", "step_000020.safetensors"]
+    torch.testing.assert_close(kept["step_000020.safetensors"], model.weight)
+    assert not torch.allclose(kept["step_000003.safetensors"], model.weight, atol=0.1)
 
 
 def test_an_epoch_visits_every_item_once():
@@ -56,17 +72,21 @@ def test_the_learning_rate_rises_stays_and_falls():
     assert recipe.rate(999) > 0
 
 
-def test_the_loss_of_a_network_that_knows_the_noise_is_zero():
-    clean, scheduler = torch.rand(6, 1, 2, 2), DDIMScheduler(4000, beta_schedule="squaredcos_cap_v2")
+@pytest.mark.parametrize("coarse", [0.0, 0.5])
+def test_the_loss_of_a_network_that_knows_the_noise_is_zero(coarse):
+    clean, scheduler = torch.rand(6, 1, 32, 32), DDIMScheduler(4000, beta_schedule="squaredcos_cap_v2")
 
-    def knows(noisy, time):
-        alpha = scheduler.alphas_cumprod[(time * 4).long()].reshape(-1, 1, 1, 1)
-        return (noisy - alpha.sqrt() * clean) / (1 - alpha).sqrt()
+    def value(wrong):
+        def predict(noisy, time):
+            alpha = scheduler.alphas_cumprod[(time * 4).long()].reshape(-1, 1, 1, 1)
+            return (noisy - alpha.sqrt() * clean) / (1 - alpha).sqrt() + wrong
 
-    value = noise_loss(knows, clean, scheduler, torch.Generator().manual_seed(0), "cpu")
-    assert value < 1e-6
-    value = noise_loss(lambda x, t: 0 * x, clean, scheduler, torch.Generator().manual_seed(0), "cpu")
-    assert 0.3 < value < 3
+        return noise_loss(predict, clean, scheduler, torch.Generator().manual_seed(0), "cpu", coarse).item()
+
+    assert value(0.0) < 1e-5
+    checks = 0.1 * (-1.0) ** (torch.arange(32)[:, None] + torch.arange(32))
+    assert value(checks) == pytest.approx(0.01, rel=1e-2)  # no mean over any square
+    assert value(0.1) > (10 if coarse else 0.99) * value(checks)
 
 
 def test_a_short_caption_is_true_of_every_garment_of_its_class():

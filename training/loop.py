@@ -33,6 +33,7 @@ class Recipe:
     seed: int = 0
     device: str = "cpu"
     bfloat16: bool = True
+    keep: tuple[int, ...] = ()
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
@@ -79,6 +80,9 @@ def train(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         average.step(model.parameters())
+        if step + 1 in recipe.keep:
+            with averaged(model, average):
+                save_file(model.state_dict(), folder / f"step_{step + 1:06d}.safetensors")
         running = value.item() if running is None else 0.99 * running + 0.01 * value.item()
         if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
             seconds = time.monotonic() - began

@@ -51,7 +51,8 @@ def confident(probabilities: torch.Tensor) -> float:
 
 def frechet(pixels: torch.Tensor) -> float:
     """Fréchet distance to real training images on the features of mini-features."""
-    return taba.metrics.frechet_distance(MiniFeatures().features(pixels), reference_features())
+    judge = MiniFeatures()
+    return taba.metrics.frechet_distance(judge.features(pixels), reference_features(judge))
 
 
 def recognised(pixels: torch.Tensor, labels: torch.Tensor) -> float:

@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
+import argparse
+
 import torch
-from diffusers import DDIMScheduler
-from torchvision.utils import save_image
+from diffusers import DDIMScheduler, UNet2DModel
 
 from taba_utils.fashion import load_fashion, to_model_range
 from taba_utils.models.mini import MINI_ADM_TRAINING_STEPS, build_mini_adm
 from training.loop import Recipe, arguments, train
+from training.noise_prediction import noise_loss, preview_samples
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=8000, folder="runs/mini-adm")
+    given = arguments(__doc__, steps=12_000, folder="runs/mini-adm")
     torch.manual_seed(0)
+    run(build_mini_adm(), given)
+
+
+def run(
+    unet: UNet2DModel, given: argparse.Namespace, keep: tuple[int, ...] = (), coarse: float = 0.0
+) -> None:
+    """Train an unconditional pixel U-Net on the cosine chain of OpenAI's ADM.
+
+    Args:
+        keep: steps to keep weights of.
+        coarse: see `noise_loss`.
+    """
     images = load_fashion("train").images
     scheduler = DDIMScheduler(MINI_ADM_TRAINING_STEPS, beta_schedule="squaredcos_cap_v2")
 
     def loss(model, indices, generator):
-        clean = to_model_range(images[indices])
-        noise = torch.randn(clean.shape, generator=generator)
-        steps = torch.randint(MINI_ADM_TRAINING_STEPS, (len(clean),), generator=generator)
-        noisy = scheduler.add_noise(clean, noise, steps)
-        noisy = noisy.to(given.device)
-        told = (steps * (1000 / MINI_ADM_TRAINING_STEPS)).to(given.device)
-        return (model(noisy, told).sample.float() - noise.to(given.device)).square().mean()
+        predict = lambda x, t: model(x, t).sample  # noqa: E731
+        return noise_loss(
+            predict, to_model_range(images[indices]), scheduler, generator, given.device, coarse
+        )
 
     def preview(model, path):
-        scheduler.set_timesteps(25)
-        x = torch.randn(40, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(given.device)
-        for step in scheduler.timesteps:
-            with torch.inference_mode():
-                noise = model(x, step * (1000 / MINI_ADM_TRAINING_STEPS)).sample
-            x = scheduler.step(noise, step, x, use_clipped_model_output=True).prev_sample
-        save_image(x * 0.5 + 0.5, path, nrow=10)
+        predict = lambda x, t: model(x, t).sample  # noqa: E731
+        preview_samples(predict, (3, 32, 32), scheduler, path, device=given.device)
 
-    recipe = Recipe(steps=given.steps, device=given.device)
-    train(build_mini_adm(), loss, len(images), recipe, given.folder, preview)
+    recipe = Recipe(steps=given.steps, device=given.device, keep=keep)
+    train(unet, loss, len(images), recipe, given.folder, preview)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ KL_WEIGHT = 1e-4
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=1300, folder="runs/mini-autoencoder")
+    given = arguments(__doc__, steps=4500, folder="runs/mini-autoencoder")
     torch.manual_seed(0)
     images = load_fashion("train").images
 

@@ -12,7 +12,7 @@ from training.noise_prediction import dropped, noise_loss, preview_samples, trai
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=12000, folder="runs/mini-dit")
+    given = arguments(__doc__, steps=22_000, folder="runs/mini-dit")
     torch.manual_seed(0)
     labels, null = load_fashion("train").labels, len(CLASSES)
     latents, decode = training_latents(given.folder.parent), load_mini_autoencoder(given.device).decode

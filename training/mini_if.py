@@ -18,7 +18,7 @@ from training.noise_prediction import dropped, noise_loss, preview_samples
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=6000, folder="runs/mini-if")
+    given = arguments(__doc__, steps=15_000, folder="runs/mini-if")
     torch.manual_seed(0)
     data, clip = load_fashion("train"), load_mini_clip(given.device)
     scheduler = DDIMScheduler(TRAINING_STEPS, beta_schedule="squaredcos_cap_v2")
@@ -28,7 +28,8 @@ def main() -> None:
         prompts = ["" if gone else data.caption(i) for i, gone in zip(indices, drop, strict=True)]
         states = encode_text(clip, prompts).clone()
         predict = lambda x, t: model(x, t, encoder_hidden_states=states).sample  # noqa: E731
-        return noise_loss(predict, to_model_range(data.images[indices]), scheduler, generator, given.device)
+        clean = to_model_range(data.images[indices])
+        return noise_loss(predict, clean, scheduler, generator, given.device, coarse=0.3)
 
     def preview(model, path):
         states = encode_text(clip, sample_prompts(40))

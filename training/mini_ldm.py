@@ -11,7 +11,7 @@ from training.noise_prediction import noise_loss, preview_samples, training_late
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=8000, folder="runs/mini-ldm")
+    given = arguments(__doc__, steps=6500, folder="runs/mini-ldm")
     torch.manual_seed(0)
     latents, decode = training_latents(given.folder.parent), load_mini_autoencoder(given.device).decode
     scheduler = DDIMScheduler(TRAINING_STEPS, beta_schedule="linear", clip_sample=False)

@@ -10,7 +10,8 @@ from taba_utils.evaluators import real
 from taba_utils.evaluators.cache import remembered
 from taba_utils.evaluators.editing import Edits, Score, decoded, edit_conditions, edit_scores
 from taba_utils.evaluators.judge import FeatureJudge, Judge, JudgeMissing, Measure, PairJudge, TextJudge
-from taba_utils.evaluators.mini import MiniClip, MiniFeatures, reference_features
+from taba_utils.evaluators.mini import MiniClip, MiniFeatures
+from taba_utils.evaluators.references import reference_features
 
 __all__ = [
     "Edits",
@@ -26,6 +27,7 @@ __all__ = [
     "decoded",
     "edit_conditions",
     "edit_scores",
+    "list_feature_judges",
     "list_judges",
     "load_judges",
     "reference_features",
@@ -47,6 +49,11 @@ JUDGES: dict[str, Callable[..., Judge]] = {
 def list_judges() -> list[str]:
     """Names that `load_judges` takes."""
     return list(JUDGES)
+
+
+def list_feature_judges() -> list[str]:
+    """Those of them whose features compare sets of images."""
+    return [name for name in JUDGES if name not in ("SSIM", "DreamSim", "LPIPS")]
 
 
 def load_judges(

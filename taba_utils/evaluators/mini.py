@@ -175,11 +175,6 @@ class MiniClip:
         return self.network.encode_text(tokens, normalize=True)
 
 
-def reference_features() -> torch.Tensor:
-    """MiniFeatures' features of the first 10,000 real training images, (10000, 128), float32."""
-    return load_file(WEIGHTS / "mini-features" / "reference.safetensors")["features"].float()
-
-
 def _stage(inputs: int, outputs: int) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(8, outputs), nn.SiLU()]
 

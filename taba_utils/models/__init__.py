@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -71,6 +71,24 @@ def weights_dir() -> Path:
     return Path(os.environ.get("TABA_WEIGHTS") or "~/.cache/taba/weights").expanduser()
 
 
+def prompts_file() -> Path:
+    """Where IF's prompts are looked for, one a line (the paper: Recap-COCO-30K)."""
+    return weights_dir() / "if-prompts.txt"
+
+
+def _load_if(
+    source: str, device: str | torch.device = "cpu", prompts: Sequence[str] | None = None, **options
+) -> Denoiser:
+    if prompts is None:
+        place = prompts_file()
+        if not place.exists():
+            raise FileNotFoundError(
+                f"no prompts for IF in {place}: put them there, one a line, or give `prompts`"
+            )
+        prompts = place.read_text(encoding="utf-8").splitlines()
+    return load_if(source, device, prompts=prompts, **options)
+
+
 def _load_adm(name: str, flags: dict, source: Path, device: str | torch.device = "cpu") -> ADM:
     return load_openai(load_file(source), flags, name=name, device=device)
 
@@ -125,6 +143,19 @@ ZOO: dict[str, Entry] = {
         gflop=0.27,
         load=mini.load_mini_adm,
         source=mini.WEIGHTS / "mini-adm",
+    ),
+    "mini-adm-s": Entry(
+        stands_for="ADM-32",
+        space="pixel",
+        shape=(3, 32, 32),
+        training_set=GARMENTS,
+        condition="none",
+        backbone="U-Net",
+        training_steps=mini.MINI_ADM_TRAINING_STEPS,
+        parameters=0.37,
+        gflop=0.1,
+        load=mini.load_mini_adm_s,
+        source=mini.WEIGHTS / "mini-adm-s",
     ),
     "mini-ldm": Entry(
         stands_for="LDM",
@@ -220,7 +251,7 @@ ZOO: dict[str, Entry] = {
         training_steps=1000,
         parameters=None,
         gflop=None,
-        load=load_if,
+        load=_load_if,
         **_hub("DeepFloyd/IF-I-XL-v1.0"),
     ),
 }
@@ -265,8 +296,10 @@ def load_model(
         name: one of `list_models()`; with `source`, the family of the weights there.
         device: where it runs; not guessed.
         source: folder, file or hub id of weights to use instead of the registered ones.
-        options: for the family: `guidance_scale` (w, 1 as in the paper) of conditional models, `prompts` of
-            IF, and what diffusers' `from_pretrained` takes for the paper's latent models and IF.
+        options: for the family: `guidance_scale` (w, 1 as in the paper) of conditional models; `prompts` of IF
+            (default: the lines of if-prompts.txt in `weights_dir()`); `step` of mini-adm-s, one of
+            `mini.checkpoints()`, for its weights after so many steps of training; and what diffusers'
+            `from_pretrained` takes for the paper's latent models and IF.
 
     Raises:
         ValueError: unknown name, or an option that the model does not have.

@@ -15,7 +15,7 @@ class Autoencoder:
     """
 
     def __init__(self, network: AutoencoderKL | VQModel, scaling_factor: float, device: torch.device):
-        self.network = network.to(device).eval().requires_grad_(False)
+        self.network = network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
         self.scaling_factor = scaling_factor
 
     @torch.inference_mode()

@@ -15,11 +15,10 @@ TextEncoder = Callable[[list[str]], torch.Tensor]
 
 
 class DeepFloydIF(Guided):
-    """A U-Net with cross-attention to the hidden states of a text encoder; target convention, not clipped.
+    """A U-Net with cross-attention to the hidden states of a text encoder; target convention.
 
     The authors' code thresholds the predicted x_0 when sampling and clamps it when inverting, which makes
-    the two directions different maps; here neither happens unless `clip=True` is asked for, and then the
-    same happens in both. A condition is a prompt per image; the null condition is the empty prompt.
+    the two directions different maps; here the same happens in both, clipping or nothing. A condition is a prompt per image; the null condition is the empty prompt.
 
     Args:
         unet: diffusers' U-Net; output channels beyond the input's (the learned variance) are dropped.
@@ -27,6 +26,7 @@ class DeepFloydIF(Guided):
         sample_prompts: (n, seed, start) -> prompts of images start..start+n-1.
         name, digest, training_alphas_cumprod: see `Denoiser`.
         guidance_scale: see `Guided`.
+        clip: whether x_0 is clipped to [-1, 1].
     """
 
     def __init__(
@@ -39,16 +39,17 @@ class DeepFloydIF(Guided):
         digest: str,
         training_alphas_cumprod: torch.Tensor,
         guidance_scale: float = 1.0,
+        clip: bool = False,
         device: str | torch.device = "cpu",
     ):
-        self.guidance_scale = check_guidance_scale(guidance_scale)
+        self.guidance_scale, self.clip = check_guidance_scale(guidance_scale), clip
         self.device = torch.device(device)
-        self.unet = unet.to(self.device).eval().requires_grad_(False)
+        self.unet = unet.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
         self.encode_text, self.sample_prompts = encode_text, sample_prompts
         self.name, self.digest = name, f"{digest}-w{self.guidance_scale:g}"
         self.shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
         self.training_alphas_cumprod = training_alphas_cumprod
-        self._encoded: tuple[list[str], torch.Tensor] | None = None
+        self._encoded: dict[tuple[str, ...], torch.Tensor] = {}
 
     def predict_conditional(self, x: torch.Tensor, timestep: torch.Tensor, condition) -> torch.Tensor:
         """ε_θ(x, t, c), (N, C, H, W)."""
@@ -67,10 +68,14 @@ class DeepFloydIF(Guided):
         return condition
 
     def _hidden_states(self, prompts: list[str]) -> torch.Tensor:
-        """Hidden states of a batch of prompts; those of the last batch are kept, since T steps share them."""
-        if self._encoded is None or self._encoded[0] != prompts:
-            self._encoded = (prompts, self.encode_text(prompts))
-        return self._encoded[1]
+        """Hidden states of a batch of prompts; T steps share them, so those of the last two batches are kept.
+
+        Two, because guidance asks with the prompts and without in turn.
+        """
+        key = tuple(prompts)
+        if key not in self._encoded:
+            self._encoded = dict([*self._encoded.items()][-1:]) | {key: self.encode_text(prompts)}
+        return self._encoded[key]
 
 
 def load_if(
@@ -82,25 +87,38 @@ def load_if(
 ) -> DeepFloydIF:
     """IF-I-XL from a folder or hub id (unet, text_encoder, tokenizer, scheduler).
 
+    Prompts are lowered and stripped before T5 sees them, as in diffusers' pipeline.
+
     Args:
         prompts: what `sample_condition` draws from, in order and starting over (the paper: Recap-COCO-30K).
         options: handed to `from_pretrained` (`local_files_only`, `cache_dir`, `variant`, ...).
-    """
-    from transformers import T5EncoderModel, T5Tokenizer
 
+    Raises:
+        ImportError: one of the packages of the extra "deepfloyd" is missing.
+    """
+    try:
+        import sentencepiece  # noqa: F401 (the tokenizer needs it, and says so only in a log)
+        from transformers import T5EncoderModel, T5Tokenizer
+    except ImportError as error:
+        raise ImportError("IF needs the extra packages of `pip install 'taba[deepfloyd]'`") from error
+
+    hub = {
+        key: options[key] for key in ("cache_dir", "local_files_only", "revision", "token") if key in options
+    }
     unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet", **options)
-    tokenizer = T5Tokenizer.from_pretrained(source, subfolder="tokenizer")
+    tokenizer = T5Tokenizer.from_pretrained(source, subfolder="tokenizer", **hub)
     encoder = T5EncoderModel.from_pretrained(source, subfolder="text_encoder", **options).to(device).eval()
     chain = DDIMScheduler.load_config(source, subfolder="scheduler", **options)
 
     def encode_text(texts: list[str]) -> torch.Tensor:
-        tokens = tokenizer(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
+        plain = [text.lower().strip() for text in texts]
+        tokens = tokenizer(plain, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
         with torch.inference_mode():
             return encoder(**tokens.to(device)).last_hidden_state
 
     def sample_prompts(n: int, seed: int, start: int) -> list[str]:
         if not prompts:
-            raise ValueError("prompts must be given to load_model to draw conditions for IF, got none")
+            raise ValueError("prompts must be given to draw conditions for IF, got none")
         return [prompts[(seed * 10_000 + i) % len(prompts)] for i in range(start, start + n)]
 
     return DeepFloydIF(

@@ -33,7 +33,12 @@ TRAINING_STEPS = 1000  # of the other minis
 
 def build_mini_adm() -> UNet2DModel:
     """U-Net of mini-adm, untrained: 3x32x32, attention at 8x8 and 4x4."""
-    return _unet(32, 3, {24: "DownBlock2D", 32: "DownBlock2D", 64: "AttnDownBlock2D", 96: "DownBlock2D"})
+    return _unet(32, 3, widths=(24, 32, 64, 96), attention=(2,))
+
+
+def build_mini_adm_s() -> UNet2DModel:
+    """U-Net of mini-adm-s, untrained: mini-adm at a fifth of the weights."""
+    return _unet(32, 3, widths=(16, 24, 32, 32), attention=(2,))
 
 
 def build_mini_autoencoder() -> AutoencoderKL:
@@ -52,7 +57,7 @@ def build_mini_autoencoder() -> AutoencoderKL:
 
 def build_mini_ldm() -> UNet2DModel:
     """U-Net of mini-ldm, untrained: 4x8x8, attention at both resolutions."""
-    return _unet(8, 4, {64: "AttnDownBlock2D", 96: "AttnDownBlock2D"})
+    return _unet(8, 4, widths=(64, 96), attention=(0, 1))
 
 
 def build_mini_dit() -> DiTTransformer2DModel:
@@ -93,16 +98,17 @@ def build_mini_if() -> UNet2DConditionModel:
     return plain_attention(unet)
 
 
-def _unet(size: int, channels: int, blocks: dict[int, str]) -> UNet2DModel:
-    """A U-Net of the ADM kind; blocks: width -> kind, from the largest resolution to the smallest."""
+def _unet(size: int, channels: int, widths: tuple[int, ...], attention: tuple[int, ...]) -> UNet2DModel:
+    """A U-Net of the ADM kind; widths from the largest resolution to the smallest, and which attend."""
+    kinds = ["AttnDownBlock2D" if i in attention else "DownBlock2D" for i in range(len(widths))]
     unet = UNet2DModel(
         sample_size=size,
         in_channels=channels,
         out_channels=channels,
         layers_per_block=1,
-        block_out_channels=tuple(blocks),
-        down_block_types=tuple(blocks.values()),
-        up_block_types=tuple(kind.replace("Down", "Up") for kind in reversed(blocks.values())),
+        block_out_channels=widths,
+        down_block_types=tuple(kinds),
+        up_block_types=tuple(kind.replace("Down", "Up") for kind in reversed(kinds)),
         downsample_type="conv",
         upsample_type="conv",
         resnet_time_scale_shift="scale_shift",
@@ -123,12 +129,39 @@ def plain_attention(network):
     return network
 
 
+def checkpoints(source: Path = WEIGHTS / "mini-adm-s") -> list[int]:
+    """Optimiser steps after which weights of mini-adm-s were kept, in order."""
+    return sorted(int(path.stem.removeprefix("step_")) for path in source.glob("step_*.safetensors"))
+
+
+def load_mini_adm_s(
+    source: Path = WEIGHTS / "mini-adm-s", device: str | torch.device = "cpu", step: int | None = None
+) -> ADM:
+    """mini-adm-s, after training or as it was after `step` optimiser steps, one of `checkpoints()` (App. G).
+
+    Raises:
+        ValueError: no weights were kept at that step.
+    """
+    if step is None:
+        step = checkpoints(source)[-1]
+    if step not in checkpoints(source):
+        raise ValueError(f"step must be one of {checkpoints(source)}, got {step}")
+    unet = UNet2DModel.from_config(UNet2DModel.load_config(source))
+    unet.load_state_dict(
+        {k: v.float() for k, v in load_file(source / f"step_{step:06d}.safetensors").items()}
+    )
+    return _adm(plain_attention(unet).eval(), "mini-adm-s", device)
+
+
 def load_mini_adm(source: Path, device: str | torch.device = "cpu") -> ADM:
     """mini-adm: cosine chain of 4,000 steps, time rescaled to 0..1000, clipped x_0, target convention."""
-    unet = _pretrained(UNet2DModel, source)
+    return _adm(_pretrained(UNet2DModel, source), "mini-adm", device)
+
+
+def _adm(unet: UNet2DModel, name: str, device: str | torch.device) -> ADM:
     return ADM(
         unet,
-        name="mini-adm",
+        name=name,
         digest=weights_digest(unet.state_dict()),
         training_alphas_cumprod=cosine_alphas_cumprod(MINI_ADM_TRAINING_STEPS),
         timestep_scale=1000 / MINI_ADM_TRAINING_STEPS,
@@ -174,7 +207,7 @@ def load_mini_dit(source: Path, device: str | torch.device = "cpu", guidance_sca
 def load_mini_if(
     source: Path, device: str | torch.device = "cpu", guidance_scale: float = 1.0
 ) -> DeepFloydIF:
-    """mini-if: cosine chain of 1,000 steps on pixels, prompts through the text tower of mini-clip."""
+    """mini-if: cosine chain of 1,000 steps on pixels, clipped x_0, prompts through the text tower of mini-clip."""
     unet, clip = _pretrained(UNet2DConditionModel, source), load_mini_clip(device)
     return DeepFloydIF(
         unet,
@@ -184,6 +217,7 @@ def load_mini_if(
         digest=weights_digest(unet.state_dict(), clip.state_dict()),
         training_alphas_cumprod=cosine_alphas_cumprod(TRAINING_STEPS),
         guidance_scale=guidance_scale,
+        clip=True,
         device=device,
     )
 

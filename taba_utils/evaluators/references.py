@@ -1,0 +1,82 @@
+"""Features of real images, which those of generated ones are compared with (Fig. 5, Tab. 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from tqdm.auto import tqdm
+
+from taba_utils.evaluators.cache import remembered
+from taba_utils.evaluators.judge import FeatureJudge
+from taba_utils.evaluators.mini import MiniFeatures
+from taba_utils.fashion import load_fashion
+from taba_utils.models.mini import WEIGHTS
+from taba_utils.trajectories import SHARD_SIZE
+
+NUM_SHIPPED = 10_000
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def reference_features(
+    judge: FeatureJudge,
+    folder: str | Path | None = None,
+    size: tuple[int, int] = (32, 32),
+    cache_dir: str | Path | None = None,
+) -> torch.Tensor:
+    """A judge's features of real images.
+
+    Args:
+        judge: any with features.
+        folder: of pictures, also in folders below it; None: the first 10,000 training images of Fashion-MNIST
+            in colour, of which mini-features' features ship; other judges need the data set.
+        size: (H, W) of the generated images. Pictures are scaled to cover it (bicubic) and cut to it around
+            their middle.
+        cache_dir: see `Trajectories`.
+
+    Returns:
+        (M, d), float32.
+
+    Raises:
+        ValueError: no pictures in `folder`.
+        FileNotFoundError: the data set is needed and not here.
+    """
+    if folder is None and isinstance(judge, MiniFeatures):
+        return load_file(WEIGHTS / "mini-features" / "reference.safetensors")["features"].float()
+    shards = _garments() if folder is None else _pictures(Path(folder), size)
+    return torch.cat([remembered(judge.features, shard, cache_dir=cache_dir) for shard in shards])
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Pictures in a folder and in those below it, sorted by path."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+
+
+def _garments() -> Iterator[torch.Tensor]:
+    for part in load_fashion("train").images[:NUM_SHIPPED].split(SHARD_SIZE):
+        yield part.float() / 255
+
+
+def _pictures(folder: Path, size: tuple[int, int]) -> Iterator[torch.Tensor]:
+    files = picture_files(folder)
+    if not files:
+        raise ValueError(f"folder must hold pictures ({', '.join(SUFFIXES)}), got {folder}")
+    for start in tqdm(range(0, len(files), SHARD_SIZE), desc="real images", disable=len(files) < 1000):
+        yield torch.stack([_picture(path, size) for path in files[start : start + SHARD_SIZE]])
+
+
+def _picture(path: Path, size: tuple[int, int]) -> torch.Tensor:
+    """(3, H, W) in [0, 1]."""
+    height, width = size
+    with Image.open(path) as file:
+        picture = file.convert("RGB")
+    scale = max(height / picture.height, width / picture.width)
+    covering = (max(width, round(picture.width * scale)), max(height, round(picture.height * scale)))
+    picture = picture.resize(covering, Image.Resampling.BICUBIC)
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    pixels = np.asarray(picture.crop((left, top, left + width, top + height)))
+    return torch.from_numpy(pixels.copy()).movedim(-1, 0).float() / 255
