@@ -16,6 +16,7 @@ JOBS ?= 2
 THREADS := $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1)
 LONGEST := $(patsubst %,notebooks/%.ipynb,02_latents_vs_noise 05_interpolation 06_editing_diversity 08_first_inversion_steps)
 ORDERED := $(filter $(LONGEST),$(NOTEBOOKS)) $(filter-out $(LONGEST),$(NOTEBOOKS))
+GIVEN := $(patsubst params/$(PROFILE)/%.yaml,notebooks/%.ipynb,$(wildcard params/$(PROFILE)/*.yaml))
 LOCKING := $(VENV)/locking
 QUIET := 2>&1 | { grep -v -e 'TCP without encryption' -e 'KeyboardInterrupt caught in kernel' -e '^Input Notebook' -e '^Output Notebook' -e '^Executing notebook' || true; }
 
@@ -31,9 +32,9 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-paper: $(READY) ## run every notebook: copies in results/, pictures in figures/
+paper: $(READY) ## run every notebook that PROFILE has parameters for: copies in results/, pictures in figures/
 	@mkdir -p results/$(PROFILE)
-	@$(MAKE) --no-print-directory -j $(JOBS) $(ORDERED:notebooks/%.ipynb=run-%)
+	@$(MAKE) --no-print-directory -j $(JOBS) $(patsubst notebooks/%.ipynb,run-%,$(filter $(GIVEN),$(ORDERED)))
 
 run-%: $(READY)
 	@$(STRICT) start=$$SECONDS; $(THREADS) $(BIN)/papermill notebooks/$*.ipynb results/$(PROFILE)/$*.ipynb \

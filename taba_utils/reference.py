@@ -277,16 +277,16 @@ def _write(path: Path, content: dict) -> None:
 MARKS = ("<!-- claims -->", "<!-- end of claims -->")
 
 
-def claims_markdown(folder: Path) -> str:
-    """The verdicts of all references in a folder as a table: a row a claim, a column a model."""
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for path in sorted(folder.glob("*.json")):
-        reference = json.loads(path.read_text(encoding="utf-8"))
-        for text, verdict in reference["claims"].items():
-            named = [model for model in reference["models"] if text.startswith((f"{model}: ", f"{model}, "))]
-            model = named[0] if named else reference["parameters"]["model"]
-            claim = text[len(model) + 2 :] if named else text
-            rows.setdefault((path.stem, claim), {})[model] = verdict
+def claims_markdown(folder: Path, larger: Path | None = None) -> str:
+    """The verdicts of all references in a folder as a table: a row a claim, a column a model.
+
+    Args:
+        folder: of references, such as `references/mini`.
+        larger: references of more images; their verdicts take the places of the others, with a star.
+    """
+    rows = _verdicts(folder)
+    for key, verdicts in _verdicts(larger).items() if larger else ():
+        rows.setdefault(key, {}).update({model: f"{verdict}*" for model, verdict in verdicts.items()})
     models = list(dict.fromkeys(model for verdicts in rows.values() for model in verdicts))
     lines = [f"| claim | {' | '.join(models)} | notebook |", "| --- |" + " --- |" * (len(models) + 1)]
     for (name, claim), verdicts in rows.items():
@@ -295,10 +295,23 @@ def claims_markdown(folder: Path) -> str:
     return "\n".join(lines)
 
 
+def _verdicts(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """(notebook, claim without its model) -> verdict by model."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for path in sorted(folder.glob("*.json")):
+        reference = json.loads(path.read_text(encoding="utf-8"))
+        for text, verdict in reference["claims"].items():
+            named = [model for model in reference["models"] if text.startswith((f"{model}: ", f"{model}, "))]
+            model = named[0] if named else reference["parameters"]["model"]
+            claim = text[len(model) + 2 :] if named else text
+            rows.setdefault((path.stem, claim), {})[model] = verdict
+    return rows
+
+
 def update_readme(root: Path) -> None:
-    """Put the verdicts of `references/mini` between the marks in README.md."""
+    """Put the verdicts of `references/mini` and of `references/mini-large` between the marks in README.md."""
     readme = root / "README.md"
     head, rest = readme.read_text(encoding="utf-8").split(MARKS[0])
     tail = rest.split(MARKS[1])[1]
-    table = claims_markdown(root / "references" / "mini")
+    table = claims_markdown(root / "references" / "mini", root / "references" / "mini-large")
     readme.write_text(f"{head}{MARKS[0]}\n\n{table}\n\n{MARKS[1]}{tail}", encoding="utf-8")

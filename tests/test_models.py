@@ -112,7 +112,7 @@ def test_if_takes_its_prompts_from_the_folder_of_weights(tmp_path, monkeypatch):
     assert taba.load_model("if", source=tmp_path) == ["A cat.", "A dog."]
 
 
-def test_guidance_encodes_its_prompts_once(monkeypatch):
+def test_guidance_encodes_its_prompts_once():
     denoiser = DeepFloydIF(
         mini.build_mini_if(), lambda prompts: calls.append(prompts) or torch.zeros(len(prompts), 12, 64),
         mini.sample_prompts, name="untrained", digest="", training_alphas_cumprod=cosine_alphas_cumprod(1000),

@@ -225,11 +225,10 @@ def mini_if_card(folder: Path, target: Path) -> str:
     wanted = torch.tensor([WANTED[prompt] for prompt in samples.condition[:NUM_JUDGED]])
     rows = {"garment, by mini-features": [], "garment colour, from pixels": [], "backdrop, from pixels": []}
     for pixels in (samples.pixels[:NUM_JUDGED], guided):
-        seen = (None, *measured_colours(pixels))
-        shares = [measures.recognised(pixels, wanted[:, 0])]
-        shares += [(seen[i] == wanted[:, i]).float().mean().item() for i in (1, 2)]
-        for row, share in zip(rows.values(), shares, strict=True):
-            row.append(share)
+        colours, backdrops = measured_colours(pixels)
+        rows["garment, by mini-features"].append(measures.recognised(pixels, wanted[:, 0]))
+        rows["garment colour, from pixels"].append(share(colours == wanted[:, 1]))
+        rows["backdrop, from pixels"].append(share(backdrops == wanted[:, 2]))
     return f"""Pixel U-Net with attention to the hidden states of mini-clip's text tower: the embedded stand-in for DeepFloyd IF.
 {parameters(unet)} parameters; an evaluation costs {cost:.2f} GFLOP an image, {1000 * samples.seconds:.1f} ms with {torch.get_num_threads()} thread(s).
 
@@ -304,6 +303,11 @@ default) this run {verdict(0)} it; with w = {GUIDANCE:g} it {verdict(1)} it.
 | --- | --- | --- |
 {rows}
 """
+
+
+def share(right: torch.Tensor) -> float:
+    """Share of True."""
+    return right.float().mean().item()
 
 
 def frechet_table(pixels: torch.Tensor) -> str:

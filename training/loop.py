@@ -20,7 +20,8 @@ class Recipe:
     """What a training run needs besides the model and its loss.
 
     The learning rate warms up over `warmup` steps, stays, and falls linearly to zero over the last
-    `decay` share of the steps, so a run can be made longer by resuming it with more `steps`.
+    `decay` share of the steps, so a run can be made longer by resuming it with more `steps`. `loss` names
+    the loss in the record of the run.
     """
 
     steps: int
@@ -34,6 +35,7 @@ class Recipe:
     device: str = "cpu"
     bfloat16: bool = True
     keep: tuple[int, ...] = ()
+    loss: str = "plain"
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
@@ -86,7 +88,7 @@ def train(
         running = value.item() if running is None else 0.99 * running + 0.01 * value.item()
         if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
             seconds = time.monotonic() - began
-            travelled = [*legs, f"{start}-{step + 1} of {recipe.steps}"]
+            travelled = [*legs, f"{start}-{step + 1} of {recipe.steps} ({recipe.loss} loss)"]
             save(folder / "checkpoint.safetensors", seconds, travelled, model, optimizer, average)
             with (folder / "log.txt").open("a") as log:
                 log.write(f"{step + 1} {running:.5f} {seconds:.0f}s\n")

@@ -7,6 +7,7 @@ import torch
 from taba_utils.models.mini import build_mini_adm_s
 from training.loop import arguments
 from training.mini_adm import run
+from training.noise_prediction import COARSE
 
 KEEP = (100, 200, 400, 800, 1200, 1800, 2700)
 
@@ -14,7 +15,7 @@ KEEP = (100, 200, 400, 800, 1200, 1800, 2700)
 def main() -> None:
     given = arguments(__doc__, steps=4000, folder="runs/mini-adm-s")
     torch.manual_seed(0)
-    run(build_mini_adm_s(), given, keep=(*KEEP, given.steps), coarse=0.3)
+    run(build_mini_adm_s(), given, keep=(*KEEP, given.steps), coarse=COARSE)
 
 
 if __name__ == "__main__":

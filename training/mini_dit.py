@@ -8,11 +8,11 @@ from diffusers import DDIMScheduler
 from taba_utils.fashion import CLASSES, load_fashion
 from taba_utils.models.mini import TRAINING_STEPS, build_mini_dit, load_mini_autoencoder
 from training.loop import Recipe, arguments, train
-from training.noise_prediction import dropped, noise_loss, preview_samples, training_latents
+from training.noise_prediction import PERCEPTION, dropped, noise_loss, preview_samples, training_latents
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=22_000, folder="runs/mini-dit")
+    given = arguments(__doc__, steps=50_000, folder="runs/mini-dit")
     torch.manual_seed(0)
     labels, null = load_fashion("train").labels, len(CLASSES)
     latents, decode = training_latents(given.folder.parent), load_mini_autoencoder(given.device).decode
@@ -21,7 +21,9 @@ def main() -> None:
     def loss(model, indices, generator):
         told = labels[indices].masked_fill(dropped(len(indices), generator), null).to(given.device)
         predict = lambda x, t: model(x, t, class_labels=told).sample  # noqa: E731
-        return noise_loss(predict, latents[indices], scheduler, generator, given.device)
+        return noise_loss(
+            predict, latents[indices], scheduler, generator, given.device, perception=PERCEPTION
+        )
 
     def preview(model, path):
         told = torch.arange(40, device=given.device) % null
@@ -31,7 +33,7 @@ def main() -> None:
     model = build_mini_dit()
     for block in model.transformer_blocks:  # classes are dropped above, the same in every block
         block.norm1.emb.class_embedder.dropout_prob = 0.0
-    recipe = Recipe(steps=given.steps, device=given.device)
+    recipe = Recipe(steps=given.steps, device=given.device, loss=f"perception {PERCEPTION}")
     train(model, loss, len(latents), recipe, given.folder, preview)
 
 

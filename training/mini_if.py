@@ -14,7 +14,7 @@ from taba_utils.models.mini import (
     sample_prompts,
 )
 from training.loop import Recipe, arguments, train
-from training.noise_prediction import dropped, noise_loss, preview_samples
+from training.noise_prediction import COARSE, dropped, noise_loss, preview_samples
 
 
 def main() -> None:
@@ -29,14 +29,14 @@ def main() -> None:
         states = encode_text(clip, prompts).clone()
         predict = lambda x, t: model(x, t, encoder_hidden_states=states).sample  # noqa: E731
         clean = to_model_range(data.images[indices])
-        return noise_loss(predict, clean, scheduler, generator, given.device, coarse=0.3)
+        return noise_loss(predict, clean, scheduler, generator, given.device, coarse=COARSE)
 
     def preview(model, path):
         states = encode_text(clip, sample_prompts(40))
         predict = lambda x, t: model(x, t, encoder_hidden_states=states).sample  # noqa: E731
         preview_samples(predict, (3, 32, 32), scheduler, path, device=given.device)
 
-    recipe = Recipe(steps=given.steps, device=given.device)
+    recipe = Recipe(steps=given.steps, device=given.device, loss=f"coarse {COARSE}")
     train(build_mini_if(), loss, len(data), recipe, given.folder, preview)
 
 

@@ -17,7 +17,8 @@ from taba_utils.models.digest import weights_digest
 from taba_utils.models.mini import load_mini_autoencoder
 
 DROP = 0.1  # share of conditions replaced by the null condition
-SCALES, KNOWN = (8, 32), 0.1  # see noise_loss
+SCALES, KNOWN, COARSE = (8, 32), 0.1, 0.3  # see noise_loss
+PERCEPTION = 0.5  # exponent of P2 weighting, see noise_loss
 
 
 def noise_loss(
@@ -27,19 +28,25 @@ def noise_loss(
     generator: torch.Generator,
     device: str,
     coarse: float = 0.0,
+    perception: float = 0.0,
 ) -> torch.Tensor:
-    """Squared error of the predicted noise at uniform random steps (Ho et al., 2020, Eq. 14), at three scales.
+    """Squared error of the predicted noise at uniform random steps (Ho et al., 2020, Eq. 14).
 
-    The mean of the noise over the picture is a thousandth of it and decides the colour of the backdrop: where the
-    image is faint, a small error in it is a large one in x_0. With `coarse`, means over squares of k = 8 and 32
-    pixels count too, by their variance in white noise, 1 / k². Each weighs by how much of it can be known by one
-    who knows the image's mean to within 0.1. The best prediction is that of the plain loss, E[ε | x_t] (compare the
-    multiscale loss of Hoogeboom et al., 2023). A small network pays for right colours with less sharp garments.
+    Two changes to what counts how much, neither to the best prediction, which stays E[ε | x_t]:
+
+    - `coarse`: the mean of the noise over the picture is a thousandth of it and decides the colour of the backdrop:
+      where the image is faint, a small error in it is a large one in x_0. So means over squares of k = 8 and 32
+      pixels count too, by their variance in white noise, 1 / k². Each weighs by how much of it can be known by one
+      who knows the image's mean to within 0.1 (compare the multiscale loss of Hoogeboom et al., 2023).
+    - `perception`: most of the plain loss is grain, at steps where the image is nearly clean; what the garment is,
+      is settled where the loss is small. P2 weighting (Choi et al., 2022; k = 1) weighs a step by
+      1 / (1 + SNR)^γ = (1 - ᾱ_t)^γ.
 
     Args:
         predict: (x_t, network time in 0..1000) -> ε.
         clean: (N, C, H, W), x_0.
-        coarse: weight of each coarse scale; 0 is the plain loss.
+        coarse: weight of each coarse scale; 0 leaves them out.
+        perception: γ; 0 weighs all steps alike.
     """
     total = scheduler.config.num_train_timesteps
     noise = torch.randn(clean.shape, generator=generator)
@@ -47,7 +54,7 @@ def noise_loss(
     noisy = scheduler.add_noise(clean, noise, steps).to(device)
     predicted = predict(noisy, (steps * (1000 / total)).to(device))
     error, signal = predicted.float() - noise.to(device), scheduler.alphas_cumprod[steps].to(device)
-    value = error.square().mean()
+    value = ((1 - signal) ** perception * error.square().mean(dim=(1, 2, 3))).mean()
     for k in SCALES if coarse else ():
         knowable = (1 - signal) / (1 - signal + (KNOWN * k) ** 2 * signal)
         means = k**2 * avg_pool2d(error, k).square().mean(dim=(1, 2, 3))

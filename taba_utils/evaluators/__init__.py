@@ -34,15 +34,17 @@ __all__ = [
     "remembered",
 ]
 
-JUDGES: dict[str, Callable[..., Judge]] = {
+FEATURE_JUDGES: dict[str, Callable[..., FeatureJudge]] = {
     "mini-clip": MiniClip,
     "mini-features": MiniFeatures,
-    "SSIM": lambda device, batch_size: real.SSIM(),
-    "DreamSim": real.DreamSim.load,
-    "LPIPS": real.LPIPS.load,
     "DINO": real.DINO.load,
     "CLIP": real.CLIP.load,
     "Inception": real.Inception.load,
+}
+JUDGES: dict[str, Callable[..., Judge]] = FEATURE_JUDGES | {
+    "SSIM": lambda device, batch_size: real.SSIM(),
+    "DreamSim": real.DreamSim.load,
+    "LPIPS": real.LPIPS.load,
 }
 
 
@@ -53,7 +55,7 @@ def list_judges() -> list[str]:
 
 def list_feature_judges() -> list[str]:
     """Those of them whose features compare sets of images."""
-    return [name for name in JUDGES if name not in ("SSIM", "DreamSim", "LPIPS")]
+    return list(FEATURE_JUDGES)
 
 
 def load_judges(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -118,6 +118,20 @@ def _hub(source: str) -> dict[str, str]:
     }
 
 
+MINI_ADM = Entry(
+    stands_for="ADM-32",
+    space="pixel",
+    shape=(3, 32, 32),
+    training_set=GARMENTS,
+    condition="none",
+    backbone="U-Net",
+    training_steps=mini.MINI_ADM_TRAINING_STEPS,
+    parameters=1.86,
+    gflop=0.27,
+    load=mini.load_mini_adm,
+    source=mini.WEIGHTS / "mini-adm",
+)
+
 ZOO: dict[str, Entry] = {
     "gaussian": Entry(
         stands_for="",
@@ -131,27 +145,9 @@ ZOO: dict[str, Entry] = {
         gflop=0,
         load=lambda source, device: gaussian.half_plain(device=device),
     ),
-    "mini-adm": Entry(
-        stands_for="ADM-32",
-        space="pixel",
-        shape=(3, 32, 32),
-        training_set=GARMENTS,
-        condition="none",
-        backbone="U-Net",
-        training_steps=mini.MINI_ADM_TRAINING_STEPS,
-        parameters=1.86,
-        gflop=0.27,
-        load=mini.load_mini_adm,
-        source=mini.WEIGHTS / "mini-adm",
-    ),
-    "mini-adm-s": Entry(
-        stands_for="ADM-32",
-        space="pixel",
-        shape=(3, 32, 32),
-        training_set=GARMENTS,
-        condition="none",
-        backbone="U-Net",
-        training_steps=mini.MINI_ADM_TRAINING_STEPS,
+    "mini-adm": MINI_ADM,
+    "mini-adm-s": replace(
+        MINI_ADM,
         parameters=0.37,
         gflop=0.1,
         load=mini.load_mini_adm_s,

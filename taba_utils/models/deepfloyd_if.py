@@ -18,7 +18,8 @@ class DeepFloydIF(Guided):
     """A U-Net with cross-attention to the hidden states of a text encoder; target convention.
 
     The authors' code thresholds the predicted x_0 when sampling and clamps it when inverting, which makes
-    the two directions different maps; here the same happens in both, clipping or nothing. A condition is a prompt per image; the null condition is the empty prompt.
+    the two directions different maps; here the same happens in both, clipping or nothing. A condition is a
+    prompt per image; the null condition is the empty prompt.
 
     Args:
         unet: diffusers' U-Net; output channels beyond the input's (the learned variance) are dropped.
