@@ -10,7 +10,7 @@ from taba_utils.fashion import load_fashion, measured_colours, to_model_range
 from taba_utils.models import mini
 from taba_utils.models.mini_clip import tokenize
 from training import measures
-from training.card import OBEDIENCE_GOAL, WANTED
+from training.card import OBEDIENCE_GOAL, WANTED, mini_adm_row
 
 REAL = load_fashion("test", root=Path(__file__).parent / "fashion-mnist")
 
@@ -54,6 +54,12 @@ def test_mini_clip_finds_the_right_caption_among_32():
 @pytest.mark.parametrize("name", ["mini-adm", "mini-ldm"])
 def test_samples_are_near_to_real_garments(name):
     assert frechet(REAL.images[:64].float() / 255) < frechet(samples(name)[0]) < 9
+
+
+@pytest.mark.parametrize("name", ["mini-ldm", "mini-dit", "mini-if"])
+def test_a_generators_card_gives_the_frechet_distance_of_mini_adm_beside_its_own(name):
+    row = mini_adm_row("- | " if name == "mini-ldm" else "")
+    assert f"{row}\n" in (mini.WEIGHTS / name / "README.md").read_text()
 
 
 @pytest.mark.parametrize(("guidance_scale", "least"), [(1.0, 0.65), (2.0, OBEDIENCE_GOAL)])

@@ -1,11 +1,13 @@
 """Export a trained model into the package, measure it, write its card: `python -m training.card NAME FOLDER`.
 
-The order matters: mini-features, mini-autoencoder and mini-clip first, they serve the others.
+The order matters: mini-features, mini-autoencoder and mini-clip first, they serve the others; then mini-adm, beside
+which the other generators' cards put theirs.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,7 +192,7 @@ def mini_ldm_card(folder: Path, target: Path) -> str:
 - **Training**: `python -m training.mini_ldm`, {training_facts(folder)}
 {WEIGHTS}
 
-{confidence(samples.pixels)}"""
+{confidence(samples.pixels, mini_adm_row("- | "))}"""
 
 
 def mini_dit_card(folder: Path, target: Path) -> str:
@@ -259,8 +261,8 @@ def gflop(network: torch.nn.Module, *inputs, **more) -> float:
     return flops.get_total_flops() / 1e9
 
 
-def confidence(pixels: torch.Tensor) -> str:
-    """Table of the confident share and the Fréchet distance beside real images."""
+def confidence(pixels: torch.Tensor, beside: str = "") -> str:
+    """Table of the confident share and the Fréchet distance beside real images, and another row."""
     judge = MiniFeatures()
     sets = {"samples": pixels, "held-out real images": measures.held_out()}
     shares = {
@@ -277,10 +279,16 @@ The goal is a confident share of {CONFIDENT_GOAL} among samples; this run {reach
 
 | images | confident | Fréchet distance |
 | --- | --- | --- |
-{rows}
+{rows}{beside}
 
 {NOTE}
 """
+
+
+def mini_adm_row(cells: str = "") -> str:
+    """Row with the Fréchet distance of mini-adm, as its card has it; `cells` come before the number."""
+    card = (mini.WEIGHTS / "mini-adm" / "README.md").read_text()
+    return f"\n| samples of mini-adm | {cells}{re.search(r'samples .* (.+) .$', card, re.MULTILINE)[1]} |"
 
 
 def draw_both(name: str) -> tuple[measures.Samples, torch.Tensor]:
@@ -311,11 +319,11 @@ def share(right: torch.Tensor) -> float:
 
 
 def frechet_table(pixels: torch.Tensor) -> str:
-    """Fréchet distance of samples beside that of real test images."""
+    """Table of the Fréchet distance of samples, of real test images, and of samples of mini-adm."""
     return f"""| {NUM_FRECHET} images | Fréchet distance to real training images |
 | --- | --- |
 | samples | {measures.frechet(pixels):.2f} |
-| held-out real images | {measures.frechet(measures.held_out()):.2f} |
+| held-out real images | {measures.frechet(measures.held_out()):.2f} |{mini_adm_row()}
 
 {NOTE}
 """
