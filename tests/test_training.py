@@ -72,21 +72,40 @@ def test_the_learning_rate_rises_stays_and_falls():
     assert recipe.rate(999) > 0
 
 
+CHAIN = DDIMScheduler(4000, beta_schedule="squaredcos_cap_v2")
+CLEAN = torch.rand(6, 1, 32, 32)
+
+
+def alphas_cumprod(time):
+    return CHAIN.alphas_cumprod[(time * 4).long()]
+
+
+def loss_of_error(wrong, **weights):
+    """Loss of a network that predicts the noise and this error, and the network times it was asked at."""
+    asked = []
+
+    def predict(noisy, time):
+        asked.append(time)
+        alpha = alphas_cumprod(time).reshape(-1, 1, 1, 1)
+        return (noisy - alpha.sqrt() * CLEAN) / (1 - alpha).sqrt() + wrong
+
+    value = noise_loss(predict, CLEAN, CHAIN, torch.Generator().manual_seed(0), "cpu", **weights).item()
+    return value, asked[0]
+
+
 @pytest.mark.parametrize("coarse", [0.0, 0.5])
 def test_the_loss_of_a_network_that_knows_the_noise_is_zero(coarse):
-    clean, scheduler = torch.rand(6, 1, 32, 32), DDIMScheduler(4000, beta_schedule="squaredcos_cap_v2")
+    checks = 0.1 * (-1.0) ** (torch.arange(32)[:, None] + torch.arange(32))  # no mean over any square
+    by_checks, _ = loss_of_error(checks, coarse=coarse)
+    assert loss_of_error(0.0, coarse=coarse)[0] < 1e-5
+    assert by_checks == pytest.approx(0.01, rel=1e-2)
+    assert loss_of_error(0.1, coarse=coarse)[0] > (10 if coarse else 0.99) * by_checks
 
-    def value(wrong):
-        def predict(noisy, time):
-            alpha = scheduler.alphas_cumprod[(time * 4).long()].reshape(-1, 1, 1, 1)
-            return (noisy - alpha.sqrt() * clean) / (1 - alpha).sqrt() + wrong
 
-        return noise_loss(predict, clean, scheduler, torch.Generator().manual_seed(0), "cpu", coarse).item()
-
-    assert value(0.0) < 1e-5
-    checks = 0.1 * (-1.0) ** (torch.arange(32)[:, None] + torch.arange(32))
-    assert value(checks) == pytest.approx(0.01, rel=1e-2)  # no mean over any square
-    assert value(0.1) > (10 if coarse else 0.99) * value(checks)
+def test_p2_weighting_divides_by_a_power_of_one_plus_the_signal_to_noise_ratio():
+    value, time = loss_of_error(1.0, perception=0.5)
+    signal_to_noise = alphas_cumprod(time) / (1 - alphas_cumprod(time))
+    assert value == pytest.approx(((1 + signal_to_noise) ** -0.5).mean().item(), rel=1e-3)
 
 
 def test_a_short_caption_is_true_of_every_garment_of_its_class():
