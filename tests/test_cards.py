@@ -62,7 +62,7 @@ def test_a_generators_card_gives_the_frechet_distance_of_mini_adm_beside_its_own
     assert f"{row}\n" in (mini.WEIGHTS / name / "README.md").read_text()
 
 
-@pytest.mark.parametrize(("guidance_scale", "least"), [(1.0, 0.65), (2.0, OBEDIENCE_GOAL)])
+@pytest.mark.parametrize(("guidance_scale", "least"), [(1.0, 0.7), (2.0, OBEDIENCE_GOAL)])
 def test_mini_dit_draws_the_garment_that_was_asked_for(guidance_scale, least):
     pixels, classes = samples("mini-dit", guidance_scale)
     assert measures.recognised(pixels, torch.tensor(classes)) >= least

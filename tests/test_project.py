@@ -16,10 +16,14 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from taba_utils.reference import claims_markdown
+import taba_utils as taba
+from taba_utils.evaluators import load_judges
+from taba_utils.models import list_names
+from taba_utils.reference import NEUTRAL, claims_markdown
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+REFERENCES = sorted((ROOT / "references").glob("*/*.json"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = [requirement for extra in PROJECT["optional-dependencies"].values() for requirement in extra]
 ASKED = {*PROJECT["dependencies"], *EXTRAS}
@@ -89,10 +93,20 @@ def put_out(kind: str, **content):
 def test_the_readme_says_of_each_claim_what_the_reference_run_said():
     table = claims_markdown(ROOT / "references" / "mini", ROOT / "references" / "mini-large")
     assert f"\n{table}\n" in (ROOT / "README.md").read_text()
-    for path in (ROOT / "references").glob("*/*.json"):
+    for path in REFERENCES:
         verdicts = json.loads(path.read_text())["claims"].values()
         assert sum(f"notebooks/{path.stem}.ipynb" in line for line in table.splitlines()) > 0
         assert set(verdicts) <= {"holds", "does not hold", "undecided"}
+
+
+@pytest.mark.parametrize("path", REFERENCES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_reference_is_of_the_parameters_of_its_profile_and_of_the_weights_that_ship(path):
+    reference = json.loads(path.read_text())
+    given = yaml.safe_load((ROOT / "params" / path.parent.name / f"{path.stem}.yaml").read_text())
+    assert reference["parameters"] == {name: given[name] for name in given.keys() - NEUTRAL}
+    for name, digest in reference["models"].items():
+        loaded = taba.load_model(name) if name in list_names() else load_judges([name])[0]
+        assert loaded.digest.startswith(digest), f"{name} has other weights now: make reference"
 
 
 def test_every_parameter_file_has_a_notebook():

@@ -12,7 +12,7 @@ from training.noise_prediction import PERCEPTION, dropped, noise_loss, preview_s
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=50_000, folder="runs/mini-dit")
+    given = arguments(__doc__, steps=78_000, folder="runs/mini-dit")
     torch.manual_seed(0)
     labels, null = load_fashion("train").labels, len(CLASSES)
     latents, decode = training_latents(given.folder.parent), load_mini_autoencoder(given.device).decode
