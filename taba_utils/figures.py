@@ -39,12 +39,15 @@ def save(figure: Figure, name: str, folder: str | Path | None) -> Figure:
     return figure
 
 
-def round_trip(noise: torch.Tensor, image: torch.Tensor, latent: torch.Tensor, pixels=None) -> Figure:
+def round_trip(
+    noise: torch.Tensor, image: torch.Tensor, latent: torch.Tensor, pixels=None, again=None
+) -> Figure:
     """Fig. 1: what goes in, what comes out, what comes back, and how far off it is.
 
     Args:
         noise, image, latent: (N, C, H, W), x_T, x_0 and x̂_T of the same N images (one column each).
         pixels: (N, 3, H', W') in [-1, 1], decoded images; default: `image`.
+        again: like `pixels`, what sampling makes of the latents; default: not drawn.
     """
     error = (latent - noise).abs().mean(dim=1)
     rows = {
@@ -53,6 +56,8 @@ def round_trip(noise: torch.Tensor, image: torch.Tensor, latent: torch.Tensor, p
         "latent $\\hat{x}_T$": as_noise(latent, like=noise),
         "$|\\hat{x}_T - x_T|$": error,
     }
+    if again is not None:
+        rows["image again"] = as_pixels(again)
     return picture_rows(rows)
 
 
@@ -170,10 +175,10 @@ def correlations(
     return figure
 
 
-def picture_rows(rows: Mapping[str, torch.Tensor]) -> Figure:
+def picture_rows(rows: Mapping[str, torch.Tensor], titles: Sequence[str] = ()) -> Figure:
     """A grid of pictures: one labelled row per entry, (N, 3, H, W) in [0, 1] or (N, H, W) maps.
 
-    Maps share one scale from 0 to their 99.5th percentile, shown in a colour bar.
+    Maps share one scale from 0 to their 99.5th percentile, shown in a colour bar. `titles` head the columns.
     """
     count = len(next(iter(rows.values())))
     with mpl.rc_context(STYLE):
@@ -190,10 +195,12 @@ def picture_rows(rows: Mapping[str, torch.Tensor]) -> Figure:
                 else:
                     axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
                 axes.set(xticks=[], yticks=[])
-                axes.spines[:].set_visible(False)
+                axes.spines[:].set(color="0.8", lw=0.5)
             line[0].set_ylabel(label, rotation=0, ha="right", va="center")
             if pictures.ndim == 3:
                 figure.colorbar(shown, ax=line.tolist(), fraction=0.02, pad=0.01)
+        for axes, title in zip(grid[0], titles, strict=False):
+            axes.set_title(title)
     return figure
 
 

@@ -50,15 +50,15 @@ def angle_histograms(degrees: Mapping[str, torch.Tensor]) -> Figure:
         degrees: title -> (N, 3), as `metrics.angles` returns them.
     """
     with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH, 2.4 * len(degrees))
-        panels = figure.subplots(len(degrees), 1, squeeze=False, sharex=True)[:, 0]
+        figure, panels = _two_columns(len(degrees), 2.4)
         for axes, (title, angles) in zip(panels, degrees.items(), strict=True):
             for vertex, column, mode in zip(VERTICES, angles.T, most_probable_triple(angles), strict=True):
                 axes.stairs(histogram(column), BINS, fill=True, color=COLOURS[vertex], alpha=0.35)
                 axes.axvline(mode, color=COLOURS[vertex], ls=LINES[vertex], lw=1.8, label=f"at the {vertex}")
-            axes.set(title=title, ylabel="share of images", xlim=(0, 180), ylim=(0, None))
+            axes.set(
+                title=title, xlabel="angle, degrees", ylabel="share of images", xlim=(0, 180), ylim=(0, None)
+            )
             axes.set_xticks(range(0, 181, 30))
-        panels[-1].set_xlabel("angle, degrees")
         panels[0].legend()
     return figure
 
@@ -73,15 +73,11 @@ def distance_maps(maps: Mapping[str, torch.Tensor], weights: Sequence[float]) ->
         weights: λ, evenly spaced from 0 to 1, at least two.
     """
     with mpl.rc_context(STYLE):
-        rows, columns = math.ceil(len(maps) / 2), min(len(maps), 2)
-        figure = _figure(WIDTH * (0.6, 1)[columns - 1], 3.0 * rows)
-        grid = figure.subplots(rows, columns, squeeze=False).flatten()
-        for axes, (title, distances) in zip(grid, maps.items(), strict=False):
+        figure, panels = _two_columns(len(maps), 3.0)
+        for axes, (title, distances) in zip(panels, maps.items(), strict=True):
             _distance_map(axes, distances, np.asarray(weights))
             figure.colorbar(axes.images[0], ax=axes, label="$l_2$ distance")
             axes.set_title(title)
-        for axes in grid[len(maps) :]:
-            axes.set_axis_off()
     return figure
 
 
@@ -100,6 +96,16 @@ def masks(pixels: torch.Tensor, plain: torch.Tensor) -> Figure:
     """
     white = plain[:, None].float().expand(-1, 3, -1, -1)
     return picture_rows({"image": as_pixels(pixels), "plain (white)": white})
+
+
+def _two_columns(count: int, height: float) -> tuple[Figure, np.ndarray]:
+    """A figure of `count` panels, at most two a row; a single one is narrower."""
+    columns = min(count, 2)
+    figure = _figure(WIDTH * (0.6, 1)[columns - 1], height * math.ceil(count / 2))
+    grid = figure.subplots(math.ceil(count / 2), columns, squeeze=False).flatten()
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return figure, grid[:count]
 
 
 def _corners(at_image: float, at_noise: float, at_latent: float) -> list[tuple[float, float]]:

@@ -149,10 +149,11 @@ class Run:
         return f"device {self.device}; {versions}"
 
     def cost(self, evaluations: int) -> str:
-        """What the run took; `evaluations`: network evaluations, counted by image."""
+        """What the run took; `evaluations`: network evaluations, counted by image; cached trajectories cost none."""
         seconds = time.monotonic() - self._began
         seeds = self.parameters.get("seeds")
-        return f"seeds {seeds}; {self.environment()}; {evaluations:,} network evaluations; {seconds:.0f} s"
+        work = f"{evaluations:,} network evaluations besides what the cache held; {seconds:.0f} s"
+        return f"seeds {seeds}; {self.environment()}; {work}"
 
     def _as_reference(self) -> dict:
         numbers = {

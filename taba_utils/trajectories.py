@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import inspect
 import json
@@ -109,6 +110,37 @@ class Trajectories:
         store = self._store("latent", convention=convention, replace_first=replace_first)
         compute = partial(self._invert, convention, replace_first)
         return self._collect(n, [store], compute, f"inversion ({convention})")
+
+    def sample_from(self, start: torch.Tensor, condition=None) -> torch.Tensor:
+        """x_0 of other x_T than the seed's noise, such as latents and what lies between them.
+
+        Sharded, stored and resumed like the images of the seed, under the SHA-256 of `start`.
+
+        Args:
+            start: (n, C, H, W), float32.
+            condition: None, or at least n entries.
+
+        Returns:
+            (n, C, H, W).
+
+        Raises:
+            ValueError: starts of another shape or dtype, none at all, or too few conditions.
+        """
+        if start.shape[1:] != torch.Size(self.denoiser.shape) or start.dtype != torch.float32:
+            wanted = ", ".join(map(str, self.denoiser.shape))
+            raise ValueError(f"start must be (n, {wanted}), float32, got {tuple(start.shape)}, {start.dtype}")
+        start, other = start.cpu().contiguous(), copy.copy(self)
+        other.seed, other.condition = None, condition  # neither is this run's
+
+        def compute(first: int, count: int) -> list[torch.Tensor]:
+            told, options = other._condition(first, count), {"clip": self.clip, "batch_size": self.batch_size}
+            chosen = start[first : first + count]
+            result = sample(self.denoiser, chosen, self.schedule, told, **options)
+            self.evaluations += count * result.evaluations
+            return [result.image]
+
+        store = other._store("image", start=hashlib.sha256(start.numpy().tobytes()).hexdigest())
+        return other._collect(len(start), [store], compute, "sampling")
 
     def _sample(self, start: int, count: int) -> list[torch.Tensor]:
         """x_0 and the kept ε at levels 1, 2, ..., each (count, C, H, W)."""

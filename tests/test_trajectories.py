@@ -101,6 +101,48 @@ def test_neither_shards_nor_micro_batches_change_the_result(runs, monkeypatch, s
     assert_same(made.image(30), image)
 
 
+def test_given_starts_are_sampled_once(runs):
+    start, told = torch.randn(70, *SHAPE, generator=torch.Generator().manual_seed(3)), list(range(70))
+    expected = sample(Toy(), start, Toy().schedule(STEPS), told).image
+    first, second = runs(), runs(seed=1, condition=[5])  # neither seed nor condition of the run matters
+    assert_same(first.sample_from(start, told), expected)
+    assert torch.equal(second.sample_from(start, told), first.sample_from(start, told))
+    assert (first.evaluations, second.evaluations) == (70 * STEPS, 0)
+
+
+@pytest.mark.parametrize("changed", ["start", "condition", "clip"])
+def test_other_starts_or_conditions_are_other_results(runs, changed):
+    start = Toy().sample_noise(3)
+    runs().sample_from(start, [0, 1, 2])
+    other = runs(clip=changed == "clip")
+    image = other.sample_from(start + (changed == "start"), [0, 1, 2 + (changed == "condition")])
+    assert other.evaluations == 3 * STEPS
+    assert image.shape == (3, *SHAPE)
+
+
+def test_an_interrupted_run_from_given_starts_resumes_at_its_shard(runs):
+    start = Toy().sample_noise(130)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        runs(Toy(left=70 * STEPS)).sample_from(start)
+    again = runs()
+    assert_same(again.sample_from(start), sample(Toy(), start, Toy().schedule(STEPS)).image)
+    assert again.evaluations == (130 - 64) * STEPS
+
+
+@pytest.mark.parametrize(
+    ("start", "condition", "message"),
+    [
+        (torch.zeros(2, 3, 8, 9), None, "start must be"),
+        (torch.zeros(2, *SHAPE, dtype=torch.float64), None, "float64"),
+        (torch.zeros(0, *SHAPE), None, "n must be at least 1"),
+        (torch.zeros(2, *SHAPE), [1], "n must be at most 1"),
+    ],
+)
+def test_wrong_starts_are_refused(runs, start, condition, message):
+    with pytest.raises(ValueError, match=message):
+        runs().sample_from(start, condition)
+
+
 def test_all_conventions_share_the_sampled_images(runs, tmp_path):
     made = runs()
     for place, convention in enumerate(["target", "shifted", "source"]):

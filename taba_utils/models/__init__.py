@@ -36,7 +36,8 @@ class Entry:
         parameters: of the denoising network, in millions; None: not known without its configuration.
         gflop: of one evaluation of one image, a multiplication and an addition counted as two.
         load: (source, device, **options) -> Denoiser.
-        source: where the weights are looked for: a folder or file, or a hub id; None where none are needed.
+        origin: where the weights come from.
+        source: where they are looked for: a folder or file, or a hub id; None where none are needed.
         get: how to get weights that do not ship.
     """
 
@@ -50,6 +51,7 @@ class Entry:
     parameters: float | None
     gflop: float | None
     load: Callable[..., Denoiser]
+    origin: str = "this package"
     source: Path | str | None = None
     get: str = ""
 
@@ -104,6 +106,7 @@ def _openai(name: str, flags: dict, checkpoint: str, **facts) -> Entry:
         backbone="U-Net",
         training_steps=flags["diffusion_steps"],
         load=partial(_load_adm, name, flags),
+        origin=f"OpenAI's {checkpoint}",
         source=path,
         get=f"download OpenAI's {checkpoint} and convert it once: torch.load(..., weights_only=True), then "
         "safetensors.torch.save_file to that place",
@@ -113,6 +116,7 @@ def _openai(name: str, flags: dict, checkpoint: str, **facts) -> Entry:
 
 def _hub(source: str) -> dict[str, str]:
     return {
+        "origin": source,
         "source": source,
         "get": f"download it once with `hf download {source}`, or give a folder as source",
     }
@@ -144,6 +148,7 @@ ZOO: dict[str, Entry] = {
         parameters=0,
         gflop=0,
         load=lambda source, device: gaussian.half_plain(device=device),
+        origin="-",
     ),
     "mini-adm": MINI_ADM,
     "mini-adm-s": replace(
@@ -277,6 +282,7 @@ def list_models() -> pd.DataFrame:
             "M parameters": "-" if entry.parameters is None else f"{entry.parameters:.2f}",
             "GFLOP": "-" if entry.gflop is None else f"{entry.gflop:.2f}",
             "weights": entry.weights,
+            "weights from": entry.origin,
         }
         for name, entry in ZOO.items()
     }
