@@ -27,7 +27,7 @@ def edits(
 
     Args:
         source, from_noise, from_latent: I_S, I_T and Î_T, (N, 3, H, W) in [0, 1], one column an image.
-        prompts: what the edits were asked for, N texts.
+        prompts: what the edits were asked for, N texts, drawn behind an arrow.
     """
     rows = {
         "source $I_S$": source,
@@ -36,7 +36,7 @@ def edits(
     }
     figure = picture_rows(rows)
     for axes, prompt in zip(figure.axes, prompts, strict=False):
-        axes.set_title(textwrap.fill(prompt, LETTERS), fontsize=7)
+        axes.set_title(textwrap.fill(f"→ {prompt}", LETTERS), fontsize=7)
     return figure
 
 

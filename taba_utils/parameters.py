@@ -55,6 +55,7 @@ def check(**given: Any) -> Parameters:
             raise ParameterError(_unknown(name, list(RULES)))
     _apply({name: RULES[name] for name in ("model", "models")}, given)
     chosen = [*([given["model"]] if "model" in given else []), *given.get("models", [])]
+    _apply({"models": _models_rule(given)}, given)
     _apply(RULES | _step_rules(chosen) | _picture_rules(chosen) | _count_rules(given), given)
     return Parameters(**given)
 
@@ -95,8 +96,15 @@ def _step_rules(chosen: list[str]) -> dict[str, Rule]:
     return {"num_steps": steps, "steps_grid": _ascending(_list_of(steps))}
 
 
+def _models_rule(given: dict[str, Any]) -> Rule:
+    """Where nothing but edits is judged (Sec. 4.2), a model needs a condition to replace."""
+    if "judges" not in given or "judge" in given:
+        return RULES["models"]
+    return _list_of(_one_of(_conditional, " (with a condition to replace)"))
+
+
 def _picture_rules(chosen: list[str]) -> dict[str, Rule]:
-    """Real images are needed for models of other pictures than those whose features ship."""
+    """Models of other pictures than garments need real images of their kind, and judges that know more."""
     foreign = [name for name in chosen if models.ZOO[name].training_set != models.GARMENTS]
     if not foreign:
         return {}
@@ -104,7 +112,12 @@ def _picture_rules(chosen: list[str]) -> dict[str, Rule]:
     def folder(value):
         return (problem := _picture_folder(value)) and f"{problem} such as {foreign[0]} was trained on"
 
-    return {"real_images": folder}
+    def general(names):
+        known = [name for name in names if not name.startswith("mini-")]
+        return _one_of(lambda: known, f" ({foreign[0]} does not draw garments)")
+
+    judges = _list_of(general(evaluators.list_judges()))
+    return {"real_images": folder, "judge": general(evaluators.list_feature_judges()), "judges": judges}
 
 
 def _count_rules(given: dict[str, Any]) -> dict[str, Rule]:
@@ -162,6 +175,10 @@ def _ascending(rule: Rule) -> Rule:
 
 def _is_plain(name: str) -> bool:
     return models.ZOO[name].space == "pixel" and models.ZOO[name].condition == "none"
+
+
+def _conditional() -> list[str]:
+    return [name for name in models.ZOO if models.ZOO[name].condition != "none"]
 
 
 def _list_of(item: Rule) -> Rule:

@@ -425,9 +425,9 @@ def test_fig_6_has_a_column_an_image_under_its_prompt():
     figure = figures_editing.edits(x, x, x, ["a bag", "a blue sneaker on a sand backdrop", "a coat"])
     assert len(figure.axes) == 9
     assert [axes.get_title().replace("\n", " ") for axes in figure.axes[:3]] == [
-        "a bag",
-        "a blue sneaker on a sand backdrop",
-        "a coat",
+        "→ a bag",
+        "→ a blue sneaker on a sand backdrop",
+        "→ a coat",
     ]
 
 

@@ -51,6 +51,20 @@ def test_a_model_of_other_pictures_is_not_compared_with_garments():
         parameters.check(models=["mini-dit", "adm-64"], real_images=None)
 
 
+def test_an_edit_asks_for_models_with_a_condition():
+    assert parameters.check(models=["mini-if"], judges=["SSIM"]).models == ["mini-if"]
+    assert parameters.check(models=["mini-adm"], judges=["SSIM"], judge="mini-clip").judge == "mini-clip"
+    with pytest.raises(ParameterError, match=r"models must .*'mini-if'.* \(with a condition to replace\), got"):
+        parameters.check(models=["mini-dit", "mini-adm"], judges=["SSIM"])
+
+
+@pytest.mark.parametrize("judged", [{"judge": "mini-features"}, {"judges": ["SSIM", "mini-clip"]}])
+def test_judges_of_garments_do_not_judge_other_pictures(judged):
+    assert parameters.check(models=["mini-dit"], **judged)
+    with pytest.raises(ParameterError, match=r"judges? must be .*'DINO'.* \(dit does not draw garments\), got"):
+        parameters.check(models=["dit"], **judged)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -87,6 +101,7 @@ def test_a_model_of_other_pictures_is_not_compared_with_garments():
         ({"num_pairs": 3}, r"num_pairs must be a whole number between 4 .*third neighbours\), got 3"),
         ({"num_real": 10_001}, r"num_real must be a whole number between 4 and 10000 .*, got 10001"),
         ({"judge": "SSIM"}, r"judge must be one of \['mini-clip', .*'Inception'\], got 'SSIM'"),
+        ({"judges": ["Inception"]}, r"judges must be a list .* each one of .*'LPIPS'\], got \['Inception'\]"),
         ({"real_images": "nowhere"}, "real_images must be None or a folder with pictures, got 'nowhere'"),
         ({"num_weights": 4}, r"num_weights must be an odd number between 3 and 101 .*, got 4"),
         ({"num_weights": 7.0}, "num_weights must be an odd number .*, got 7.0"),

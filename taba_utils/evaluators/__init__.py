@@ -46,15 +46,16 @@ JUDGES: dict[str, Callable[..., Judge]] = FEATURE_JUDGES | {
     "DreamSim": real.DreamSim.load,
     "LPIPS": real.LPIPS.load,
 }
+WITHOUT_COLUMN = ("Inception",)  # in Tab. 7
 
 
 def list_judges() -> list[str]:
-    """Names that `load_judges` takes."""
-    return list(JUDGES)
+    """Names of the judges of edits, which fill columns of Tab. 7."""
+    return [name for name in JUDGES if name not in WITHOUT_COLUMN]
 
 
 def list_feature_judges() -> list[str]:
-    """Those of them whose features compare sets of images."""
+    """Names of the judges whose features compare sets of images."""
     return list(FEATURE_JUDGES)
 
 
@@ -64,7 +65,7 @@ def load_judges(
     """The judges of these names that are on this machine; prints one line for each that is not.
 
     Args:
-        names: of `list_judges()`.
+        names: of `list_judges()` or `list_feature_judges()`.
         device: where they run.
         batch_size: images per call of a network; changes speed, not results.
 
@@ -75,7 +76,7 @@ def load_judges(
     names, found = list(names), []
     for name in names:
         if name not in JUDGES:
-            raise ValueError(f"judge must be one of {list_judges()}, got {name!r}")
+            raise ValueError(f"judge must be one of {list(JUDGES)}, got {name!r}")
     for name in names:
         try:
             found.append(JUDGES[name](device=device, batch_size=batch_size))
