@@ -54,14 +54,18 @@ def test_a_model_of_other_pictures_is_not_compared_with_garments():
 def test_an_edit_asks_for_models_with_a_condition():
     assert parameters.check(models=["mini-if"], judges=["SSIM"]).models == ["mini-if"]
     assert parameters.check(models=["mini-adm"], judges=["SSIM"], judge="mini-clip").judge == "mini-clip"
-    with pytest.raises(ParameterError, match=r"models must .*'mini-if'.* \(with a condition to replace\), got"):
+    with pytest.raises(
+        ParameterError, match=r"models must .*'mini-if'.* \(with a condition to replace\), got"
+    ):
         parameters.check(models=["mini-dit", "mini-adm"], judges=["SSIM"])
 
 
 @pytest.mark.parametrize("judged", [{"judge": "mini-features"}, {"judges": ["SSIM", "mini-clip"]}])
 def test_judges_of_garments_do_not_judge_other_pictures(judged):
     assert parameters.check(models=["mini-dit"], **judged)
-    with pytest.raises(ParameterError, match=r"judges? must be .*'DINO'.* \(dit does not draw garments\), got"):
+    with pytest.raises(
+        ParameterError, match=r"judges? must be .*'DINO'.* \(dit does not draw garments\), got"
+    ):
         parameters.check(models=["dit"], **judged)
 
 

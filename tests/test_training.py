@@ -1,6 +1,7 @@
 """The training loop, on a toy: it learns, and a resumed run is the run that was not interrupted."""
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,11 +9,14 @@ import torch
 from diffusers import DDIMScheduler
 from safetensors.torch import load_file
 
-from training.loop import Recipe, batch_indices, train
+from taba_utils.fashion import read_fashion_mnist
+from training.loop import Progress, Recipe, batch_indices, train
 from training.measures import retrieval
 from training.mini_clip import matches, soft_contrastive
+from training.mini_features import in_new_colours
 from training.noise_prediction import noise_loss
 
+FASHION = Path(__file__).parent / "fashion-mnist"
 DATA = torch.linspace(-1, 1, 64)[:, None]
 
 
@@ -21,7 +25,7 @@ def loss(model, indices, generator):
     return (model(DATA[indices] + noise) - 3 * DATA[indices]).square().mean()
 
 
-def fit(folder, steps, keep=()):
+def fit(folder, steps, **more):
     torch.manual_seed(0)
     recipe = Recipe(
         steps=steps,
@@ -31,7 +35,7 @@ def fit(folder, steps, keep=()):
         decay=0.01,
         checkpoint_every=5,
         bfloat16=False,
-        keep=keep,
+        **more,
     )
     return train(torch.nn.Linear(1, 1), loss, len(DATA), recipe, folder)
 
@@ -46,6 +50,37 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     fit(tmp_path / "parts", 10)
     resumed = fit(tmp_path / "parts", 20)
     torch.testing.assert_close(resumed.weight, whole.weight, rtol=1e-5, atol=1e-6)
+
+
+def test_training_goes_on_from_shipped_weights_with_a_record_of_both_runs(tmp_path):
+    shipped = tmp_path / "first" / "weights.safetensors"
+    before = fit(tmp_path / "first", 20).weight.item()
+    whole = fit(tmp_path / "whole", 40, shipped=shipped)
+    fit(tmp_path / "parts", 30, shipped=shipped)
+    resumed = fit(tmp_path / "parts", 40, shipped=shipped)
+    torch.testing.assert_close(resumed.weight, whole.weight, rtol=1e-5, atol=1e-6)
+    assert abs(whole.weight.item() - 3) < abs(before - 3)
+    legs = ["0-20 of 20 (plain loss)", "20-40 of 40 (plain loss and a new optimiser)"]
+    assert Progress.of(tmp_path / "whole" / "weights.safetensors").legs == legs
+
+
+def test_a_new_optimiser_warms_up_again():
+    recipe = Recipe(steps=1000, warmup=100, learning_rate=1.0)
+    assert [recipe.rate(step, first=500) for step in (500, 549, 599)] == [0.01, 0.5, 1.0]
+
+
+def test_garments_in_new_colours_are_those_of_the_data_set():
+    garments, _ = read_fashion_mnist("test", FASHION)
+    images = in_new_colours(garments[:64], torch.Generator().manual_seed(0))
+    assert images.shape == (64, 3, 32, 32) and images.min() >= 0 and images.max() <= 1
+    outline = torch.from_numpy(garments[:64] > 40)
+    moved = (images[:, :, 2:30, 2:30] - images[:, :, :1, :1]).abs().amax(1) > 0.12
+    same = [
+        max((seen == real).float().mean(), (seen.flip(1) == real).float().mean())
+        for seen, real in zip(moved, outline, strict=True)
+    ]
+    assert sum(same) / 64 > 0.9
+    assert len({tuple(image[:, 0, 0].tolist()) for image in images}) > 32
 
 
 def test_the_averaged_weights_of_chosen_steps_are_kept(tmp_path):

@@ -66,6 +66,7 @@ def mini_features_card(folder: Path, target: Path) -> str:
 | measured on the 10,000 test images | value |
 | --- | --- |
 | accuracy | {accuracy:.3f} |
+| mean confidence, the accuracy it would have if it were calibrated | {probabilities.amax(1).mean():.3f} |
 | share over {CONFIDENT} confident | {measures.confident(probabilities):.3f} |
 """
 
@@ -244,14 +245,22 @@ def mini_if_card(folder: Path, target: Path) -> str:
 
 
 def export(network: torch.nn.Module, folder: Path, target: Path) -> None:
-    """Write the averaged weights of a run as float16, with the network's configuration."""
-    network.load_state_dict(load_file(folder / "weights.safetensors"))
-    network.half().save_pretrained(target, safe_serialization=True)
-    network.float()
+    """Write the averaged weights of a run as float16 with the record of the run, and the network's configuration."""
+    weights = load_file(folder / "weights.safetensors")
+    network.load_state_dict(weights)
+    network.save_config(target)
+    save_half(weights, target / "diffusion_pytorch_model.safetensors", record(folder))
 
 
-def save_half(weights: dict[str, torch.Tensor], path: Path) -> None:
-    save_file({name: tensor.half() for name, tensor in weights.items()}, path)
+def save_half(weights: dict[str, torch.Tensor], path: Path, facts: dict[str, str] | None = None) -> None:
+    tensors = {name: tensor.half() for name, tensor in weights.items()}
+    save_file(tensors, path, {"format": "pt"} | (facts or {}))
+
+
+def record(folder: Path) -> dict[str, str]:
+    """What a run wrote about itself."""
+    with safe_open(folder / "weights.safetensors", "pt") as file:
+        return file.metadata()
 
 
 def gflop(network: torch.nn.Module, *inputs, **more) -> float:
@@ -336,8 +345,7 @@ def parameters(network: torch.nn.Module) -> str:
 
 def training_facts(folder: Path) -> str:
     """Steps, batch size, seed and time of a run, from what the run wrote."""
-    with safe_open(folder / "weights.safetensors", "pt") as file:
-        facts = file.metadata()
+    facts = record(folder)
     schedules = {leg.split(" of ")[1] for leg in facts["legs"].split(", ")}
     resumed = f" Resumed with other `--steps`: {facts['legs']}." if len(schedules) > 1 else ""
     return (

@@ -14,7 +14,7 @@ from training.noise_prediction import PERCEPTION, noise_loss, preview_samples
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=20_000, folder="runs/mini-adm")
+    given = arguments(__doc__, steps=20_000, folder="runs/mini-adm", shipped=True)
     torch.manual_seed(0)
     run(build_mini_adm(), given, perception=PERCEPTION)
 
@@ -40,7 +40,7 @@ def run(unet: UNet2DModel, given: argparse.Namespace, keep: tuple[int, ...] = ()
         preview_samples(predict, (3, 32, 32), scheduler, path, device=given.device)
 
     named = " and ".join(f"{name} {weight}" for name, weight in weights.items())
-    recipe = Recipe(steps=given.steps, device=given.device, keep=keep, loss=named or "plain")
+    recipe = Recipe.given(given, keep=keep, loss=named or "plain")
     train(unet, loss, len(images), recipe, given.folder, preview)
 
 

@@ -29,7 +29,7 @@ def main() -> None:
             again = model(pixels).sample
         save_image(torch.cat([pixels, again]).clamp(-1, 1) * 0.5 + 0.5, path, nrow=10)
 
-    recipe = Recipe(steps=given.steps, device=given.device)
+    recipe = Recipe.given(given)
     train(build_mini_autoencoder(), loss, len(images), recipe, given.folder, preview)
 
 

@@ -32,7 +32,7 @@ def main() -> None:
         image, text, scale = (value.float() for value in out[:3])
         return soft_contrastive(scale * image @ text.T, matches(data, indices, short).to(given.device))
 
-    recipe = Recipe(steps=given.steps, batch_size=128, device=given.device)
+    recipe = Recipe.given(given, batch_size=128)
     train(build_mini_clip(), loss, len(data), recipe, given.folder)
 
 

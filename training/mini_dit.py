@@ -12,7 +12,7 @@ from training.noise_prediction import PERCEPTION, dropped, noise_loss, preview_s
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=78_000, folder="runs/mini-dit")
+    given = arguments(__doc__, steps=78_000, folder="runs/mini-dit", shipped=True)
     torch.manual_seed(0)
     labels, null = load_fashion("train").labels, len(CLASSES)
     latents, decode = training_latents(given.folder.parent), load_mini_autoencoder(given.device).decode
@@ -33,7 +33,7 @@ def main() -> None:
     model = build_mini_dit()
     for block in model.transformer_blocks:  # classes are dropped above, the same in every block
         block.norm1.emb.class_embedder.dropout_prob = 0.0
-    recipe = Recipe(steps=given.steps, device=given.device, loss=f"perception {PERCEPTION}")
+    recipe = Recipe.given(given, loss=f"perception {PERCEPTION}")
     train(model, loss, len(latents), recipe, given.folder, preview)
 
 

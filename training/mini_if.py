@@ -14,11 +14,11 @@ from taba_utils.models.mini import (
     sample_prompts,
 )
 from training.loop import Recipe, arguments, train
-from training.noise_prediction import COARSE, dropped, noise_loss, preview_samples
+from training.noise_prediction import COARSE, PERCEPTION, dropped, noise_loss, preview_samples
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=15_000, folder="runs/mini-if")
+    given = arguments(__doc__, steps=15_000, folder="runs/mini-if", shipped=True)
     torch.manual_seed(0)
     data, clip = load_fashion("train"), load_mini_clip(given.device)
     scheduler = DDIMScheduler(TRAINING_STEPS, beta_schedule="squaredcos_cap_v2")
@@ -29,14 +29,14 @@ def main() -> None:
         states = encode_text(clip, prompts).clone()
         predict = lambda x, t: model(x, t, encoder_hidden_states=states).sample  # noqa: E731
         clean = to_model_range(data.images[indices])
-        return noise_loss(predict, clean, scheduler, generator, given.device, coarse=COARSE)
+        return noise_loss(predict, clean, scheduler, generator, given.device, COARSE, PERCEPTION)
 
     def preview(model, path):
         states = encode_text(clip, sample_prompts(40))
         predict = lambda x, t: model(x, t, encoder_hidden_states=states).sample  # noqa: E731
         preview_samples(predict, (3, 32, 32), scheduler, path, device=given.device)
 
-    recipe = Recipe(steps=given.steps, device=given.device, loss=f"coarse {COARSE}")
+    recipe = Recipe.given(given, loss=f"coarse {COARSE} and perception {PERCEPTION}")
     train(build_mini_if(), loss, len(data), recipe, given.folder, preview)
 
 

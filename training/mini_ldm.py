@@ -11,7 +11,7 @@ from training.noise_prediction import PERCEPTION, noise_loss, preview_samples, t
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=23_000, folder="runs/mini-ldm")
+    given = arguments(__doc__, steps=23_000, folder="runs/mini-ldm", shipped=True)
     torch.manual_seed(0)
     latents, decode = training_latents(given.folder.parent), load_mini_autoencoder(given.device).decode
     scheduler = DDIMScheduler(TRAINING_STEPS, beta_schedule="linear", clip_sample=False)
@@ -26,7 +26,7 @@ def main() -> None:
         predict = lambda x, t: model(x, t).sample  # noqa: E731
         preview_samples(predict, (4, 8, 8), scheduler, path, decode, given.device, clip=False)
 
-    recipe = Recipe(steps=given.steps, device=given.device, loss=f"perception {PERCEPTION}")
+    recipe = Recipe.given(given, loss=f"perception {PERCEPTION}")
     train(build_mini_ldm(), loss, len(latents), recipe, given.folder, preview)
 
 
