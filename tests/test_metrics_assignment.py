@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -138,3 +140,18 @@ def test_divisions_leave_no_sample_out(pool_size):
 def test_impossible_assignments_are_refused(queries, candidates, message):
     with pytest.raises(ValueError, match=message):
         assignment_accuracy(queries, candidates)
+
+
+MEMORY = """
+import resource, sys, torch
+from taba_utils.metrics import nearest
+
+x = torch.randn(10_000, 3, 8, 8)
+assert (nearest(x.roll(1, dims=0), x) == (torch.arange(10_000) - 1) % 10_000).all()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** (20 if sys.platform == "darwin" else 10))
+"""
+
+
+def test_ten_thousand_against_ten_thousand_fit_in_two_gigabytes():
+    found = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert float(found.stdout) < 2048  # MiB, torch and all

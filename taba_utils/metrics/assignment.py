@@ -91,7 +91,8 @@ def nearest(queries: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
         ValueError: an empty or non-float tensor, samples of different shapes, values that are not finite.
     """
     _check(queries, candidates)
-    centre = candidates.mean(dim=0, dtype=torch.float64).flatten()  # distances stay, rounding errors shrink
+    sums = [part.double().sum(dim=0) for part in candidates.split(256)]
+    centre = (torch.stack(sums).sum(dim=0) / len(candidates)).flatten()  # distances stay, rounding errors shrink
     pool, pool_norms = _centred(candidates, centre)
     found = []
     for part in queries.split(max(1, SCORES_AT_ONCE // len(candidates))):
