@@ -122,8 +122,15 @@ def train(
     return model.eval()
 
 
-def arguments(description: str, steps: int, folder: str, shipped: bool = False) -> argparse.Namespace:
-    """Command line of every training script: --steps, --device, --folder, --compile; --shipped where it can be."""
+def arguments(
+    description: str, steps: int, folder: str, shipped: bool = False, coarse: float | None = None
+) -> argparse.Namespace:
+    """Command line of every training script: --steps, --device, --folder, --compile.
+
+    Args:
+        shipped: whether training can go on from the weights in the package (--shipped).
+        coarse: default of --coarse, where the loss has coarse terms.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--steps", type=int, default=steps, help="optimiser steps in all")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -142,6 +149,13 @@ def arguments(description: str, steps: int, folder: str, shipped: bool = False) 
             action="store_const",
             const=WEIGHTS / Path(folder).name / "diffusion_pytorch_model.safetensors",
             help="where there is no checkpoint, go on from the weights in the package, with a new optimiser",
+        )
+    if coarse is not None:
+        parser.add_argument(
+            "--coarse",
+            type=float,
+            default=coarse,
+            help="weight of the coarse loss: it brings the right backdrop soon and costs sharpness; 0 for the last steps",
         )
     return parser.parse_args()
 

@@ -18,7 +18,7 @@ from training.noise_prediction import COARSE, PERCEPTION, dropped, noise_loss, p
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=15_000, folder="runs/mini-if", shipped=True)
+    given = arguments(__doc__, steps=27_000, folder="runs/mini-if", shipped=True, coarse=COARSE)
     torch.manual_seed(0)
     data, clip = load_fashion("train"), load_mini_clip(given.device)
     scheduler = DDIMScheduler(TRAINING_STEPS, beta_schedule="squaredcos_cap_v2")
@@ -29,14 +29,14 @@ def main() -> None:
         states = encode_text(clip, prompts).clone()
         predict = lambda x, t: model(x, t, encoder_hidden_states=states).sample  # noqa: E731
         clean = to_model_range(data.images[indices])
-        return noise_loss(predict, clean, scheduler, generator, given.device, COARSE, PERCEPTION)
+        return noise_loss(predict, clean, scheduler, generator, given.device, given.coarse, PERCEPTION)
 
     def preview(model, path):
         states = encode_text(clip, sample_prompts(40))
         predict = lambda x, t: model(x, t, encoder_hidden_states=states).sample  # noqa: E731
         preview_samples(predict, (3, 32, 32), scheduler, path, device=given.device)
 
-    recipe = Recipe.given(given, loss=f"coarse {COARSE} and perception {PERCEPTION}")
+    recipe = Recipe.given(given, loss=f"coarse {given.coarse:g} and perception {PERCEPTION}")
     train(build_mini_if(), loss, len(data), recipe, given.folder, preview)
 
 

@@ -92,7 +92,9 @@ def nearest(queries: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
     """
     _check(queries, candidates)
     sums = [part.double().sum(dim=0) for part in candidates.split(256)]
-    centre = (torch.stack(sums).sum(dim=0) / len(candidates)).flatten()  # distances stay, rounding errors shrink
+    centre = (
+        torch.stack(sums).sum(dim=0) / len(candidates)
+    ).flatten()  # distances stay, rounding errors shrink
     pool, pool_norms = _centred(candidates, centre)
     found = []
     for part in queries.split(max(1, SCORES_AT_ONCE // len(candidates))):
