@@ -58,6 +58,8 @@ def test_training_goes_on_from_shipped_weights_with_a_record_of_both_runs(tmp_pa
     assert abs(whole.weight.item() - 3) < abs(before - 3)
     legs = ["0-20 of 20 (plain loss)", "20-40 of 40 (plain loss and a new optimiser)"]
     assert Progress.of(tmp_path / "whole" / "weights.safetensors").legs == legs
+    with pytest.raises(ValueError, match="steps must be above 20, those of the shipped weights, got 20"):
+        fit(tmp_path / "none", 20, shipped=shipped)
 
 
 def test_a_new_optimiser_warms_up_again():

@@ -73,6 +73,9 @@ def train(
         recipe: optimisation settings.
         folder: receives checkpoint.safetensors, weights.safetensors (EMA), log.txt and previews.
         preview: called with the averaged model and an image path at every fifth checkpoint.
+
+    Raises:
+        ValueError: no more steps than the shipped weights have had.
     """
     folder.mkdir(parents=True, exist_ok=True)
     device = torch.device(recipe.device)
@@ -82,6 +85,10 @@ def train(
     average.to(device)
     if recipe.shipped and not (folder / "checkpoint.safetensors").exists():
         done = begin_from(recipe.shipped, model, average)
+        if recipe.steps <= done.steps:
+            raise ValueError(
+                f"steps must be above {done.steps}, those of the shipped weights, got {recipe.steps}"
+            )
     else:
         done = restore(folder / "checkpoint.safetensors", model, optimizer, average)
     start, first, seconds, legs = done.steps, done.first, done.seconds, done.legs
