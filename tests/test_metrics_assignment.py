@@ -146,12 +146,14 @@ MEMORY = """
 import resource, sys, torch
 from taba_utils.metrics import nearest
 
-x = torch.randn(10_000, 3, 8, 8)
-assert (nearest(x.roll(1, dims=0), x) == (torch.arange(10_000) - 1) % 10_000).all()
+x = torch.randn(20_000, 3, 2, 2)
+assert (nearest(x.roll(1, dims=0), x) == (torch.arange(20_000) - 1) % 20_000).all()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** (20 if sys.platform == "darwin" else 10))
 """
 
 
-def test_ten_thousand_against_ten_thousand_fit_in_two_gigabytes():
+def test_twenty_thousand_against_twenty_thousand_fit_in_two_gigabytes():
     found = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
-    assert float(found.stdout) < 2048  # MiB, torch and all
+    assert (
+        float(found.stdout) < 2048
+    )  # MiB; about 920 are torch's, and the distances in float32 would be 1526

@@ -66,7 +66,6 @@ def mini_features_card(folder: Path, target: Path) -> str:
 | measured on the 10,000 test images | value |
 | --- | --- |
 | accuracy | {accuracy:.3f} |
-| mean confidence, the accuracy it would have if it were calibrated | {probabilities.amax(1).mean():.3f} |
 | share over {CONFIDENT} confident | {measures.confident(probabilities):.3f} |
 """
 

@@ -91,19 +91,21 @@ def nearest(queries: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
         ValueError: an empty or non-float tensor, samples of different shapes, values that are not finite.
     """
     _check(queries, candidates)
-    sums = [part.double().sum(dim=0) for part in candidates.split(256)]
-    centre = (
-        torch.stack(sums).sum(dim=0) / len(candidates)
-    ).flatten()  # distances stay, rounding errors shrink
+    # Distances from a common centre stay, rounding errors shrink.
+    total = torch.stack([part.double().sum(dim=0) for part in candidates.split(256)]).sum(dim=0)
+    centre = (total / len(candidates)).flatten()
     pool, pool_norms = _centred(candidates, centre)
-    found = []
-    for part in queries.split(max(1, SCORES_AT_ONCE // len(candidates))):
+    # Written in place: a small tensor kept from each turn would lie in the hole that the last scores left on the heap,
+    # and the next scores would need a new one.
+    found = torch.empty(len(queries), dtype=torch.int64, device=queries.device)
+    at_once = max(1, SCORES_AT_ONCE // len(candidates))
+    for part, place in zip(queries.split(at_once), found.split(at_once), strict=True):
         rows, norms = _centred(part, centre)
         scores = pool_norms.square() - 2 * (rows @ pool.T).double()
         largest = pool_norms.max()
         unsure = 4 * SAFETY * pool.shape[1] ** 0.5 * 2**-24 * (norms + largest) * largest
-        found.append(_decide(scores, unsure, part, candidates))
-    return torch.cat(found)
+        place.copy_(_decide(scores, unsure, part, candidates))
+    return found
 
 
 def _decide(scores, unsure, queries: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
