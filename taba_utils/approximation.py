@@ -115,8 +115,35 @@ def gain_after_exact_steps(schedule: Schedule, variance: float) -> torch.Tensor:
         (T + 1,), float64; entry k is for k exact steps, entry T is 1.
     """
     a, sigma = schedule.alphas_cumprod.sqrt(), (1 - schedule.alphas_cumprod).sqrt()
-    slope = sigma[1:] / (a[1:].square() * variance + sigma[1:].square())
-    sampled = a[:-1] / a[1:] * (1 - sigma[1:] * slope) + sigma[:-1] * slope
+    slope, sampled = _perfect_sampling(schedule, variance)
     inverted = a[1:] / a[:-1] * (1 - sigma[:-1] * slope) + sigma[1:] * slope
-    later = (sampled * inverted).flip(0).cumprod(0).flip(0)
-    return torch.cat([later, torch.ones(1, dtype=later.dtype)])
+    return _products_to_the_end(sampled * inverted)
+
+
+def expected_error(schedule: Schedule, variance: float) -> torch.Tensor:
+    """ξ_l / |x_T| of a mode of data variance λ under the perfect ε: Eq. 5 in closed form.
+
+    The sampler's states are x_l = x_T ∏_{i>l} S_i, with s and S as in `gain_after_exact_steps`, so
+    ξ_l = s_l |x_l - x_{l-1}|.
+
+    Args:
+        schedule: the levels.
+        variance: λ, at least 0.
+
+    Returns:
+        (T,), float64, of levels 1..T.
+    """
+    slope, sampled = _perfect_sampling(schedule, variance)
+    return slope * _products_to_the_end(sampled).diff().abs()
+
+
+def _perfect_sampling(schedule: Schedule, variance: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """s_l and S_l of levels 1..T."""
+    a, sigma = schedule.alphas_cumprod.sqrt(), (1 - schedule.alphas_cumprod).sqrt()
+    slope = sigma[1:] / (a[1:].square() * variance + sigma[1:].square())
+    return slope, a[:-1] / a[1:] * (1 - sigma[1:] * slope) + sigma[:-1] * slope
+
+
+def _products_to_the_end(factors: torch.Tensor) -> torch.Tensor:
+    """(T,) -> (T + 1,): entry k is the product of the factors from k on, the last one is 1."""
+    return torch.cat([factors.flip(0).cumprod(0).flip(0), torch.ones(1, dtype=factors.dtype)])

@@ -15,7 +15,7 @@ from taba_utils.schedule import Schedule
 
 @dataclass(frozen=True)
 class Sampled:
-    """Result of sampling. image: x_0, (N, C, H, W); evaluations: network evaluations per image."""
+    """Result of sampling. image: x_0, (N, C, H, W); evaluations: of ε per image (with guidance each asks the network twice)."""
 
     image: torch.Tensor
     evaluations: int
@@ -23,7 +23,7 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Inverted:
-    """Result of inversion. latent: x̂_T, (N, C, H, W); evaluations: network evaluations per image."""
+    """Result of inversion. latent: x̂_T, (N, C, H, W); evaluations: as in `Sampled`."""
 
     latent: torch.Tensor
     evaluations: int
@@ -213,10 +213,11 @@ def _walk(denoiser, x, moves: list[Move], take: Take, condition, observers, batc
 
 
 def _check_input(denoiser, x, condition, batch_size) -> None:
-    if x.ndim != 4 or tuple(x.shape[1:]) != tuple(denoiser.shape):
-        raise ValueError(
-            f"{denoiser.name} takes (N, {', '.join(map(str, denoiser.shape))}), got {tuple(x.shape)}"
-        )
+    if x.ndim != 4 or tuple(x.shape[1:]) != tuple(denoiser.shape) or not x.is_floating_point():
+        wanted = ", ".join(map(str, denoiser.shape))
+        raise ValueError(f"{denoiser.name} takes (N, {wanted}), float, got {tuple(x.shape)}, {x.dtype}")
+    if not x.isfinite().all():
+        raise ValueError(f"{denoiser.name} takes finite numbers, got NaN or infinity")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if condition is not None and len(condition) != len(x):
@@ -234,7 +235,9 @@ def _check_ground_truth(ground_truth, replace_first, image, convention, num_step
         raise ValueError(
             f"replace_first={replace_first} needs ground_truth, the sampler's own ε at those levels"
         )
-    truth = ground_truth if isinstance(ground_truth, torch.Tensor) else ground_truth.values
+    truth = (
+        ground_truth if isinstance(ground_truth, torch.Tensor) else _collected(ground_truth, replace_first)
+    )
     wanted = (len(image), *image.shape[1:])
     if truth.ndim != 5 or (len(truth), *truth.shape[2:]) != wanted or truth.shape[1] < replace_first:
         raise ValueError(
@@ -242,3 +245,13 @@ def _check_ground_truth(ground_truth, replace_first, image, convention, num_step
             f"{wanted}, got {tuple(truth.shape)}"
         )
     return truth
+
+
+def _collected(collect: Collect, replace_first: int) -> torch.Tensor:
+    levels = getattr(collect, "levels", [])
+    if levels[:replace_first] != list(range(1, replace_first + 1)) or collect.values is None:
+        raise ValueError(
+            f"ground_truth must have watched a sampling run at levels 1..{replace_first} (replace_first), "
+            f"got an observer of levels {levels}"
+        )
+    return collect.values

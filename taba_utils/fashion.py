@@ -9,12 +9,13 @@ classes and the official train/test split are kept. Colour, backdrop and light o
 from __future__ import annotations
 
 import gzip
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from taba_utils.trajectories import default_cache_dir
 
 CLASSES = (
     "t-shirt", "trousers", "pullover", "dress", "coat",
@@ -69,7 +70,7 @@ def describe(label: int, colour: int, backdrop: int) -> str:
     return f"{article}{tint} {garment} on a {list(BACKDROPS)[int(backdrop)]} backdrop"
 
 
-def load_fashion(split: str, seed: int = 0, root: str | os.PathLike | None = None) -> FashionInColour:
+def load_fashion(split: str, seed: int = 0, root: str | Path | None = None) -> FashionInColour:
     """Fashion-MNIST in colour, whole split.
 
     Args:
@@ -148,7 +149,7 @@ def to_model_range(images: torch.Tensor) -> torch.Tensor:
     return images.float() / 127.5 - 1
 
 
-def read_fashion_mnist(split: str, root: str | os.PathLike | None = None) -> tuple[np.ndarray, np.ndarray]:
+def read_fashion_mnist(split: str, root: str | Path | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Original grey images (N, 28, 28) and labels (N,), both uint8."""
     folder = Path(root) if root else _default_folder()
     prefix = {"train": "train", "test": "t10k"}[split]
@@ -170,5 +171,4 @@ def _default_folder() -> Path:
         return DEBIAN_FOLDER
     from torchvision.datasets import FashionMNIST
 
-    cache = Path(os.environ.get("TABA_CACHE", Path.home() / ".cache" / "taba"))
-    return Path(FashionMNIST(cache, download=True).raw_folder)
+    return Path(FashionMNIST(default_cache_dir(), download=True).raw_folder)

@@ -190,10 +190,10 @@ def picture_rows(rows: Mapping[str, torch.Tensor], titles: Sequence[str] = ()) -
             for axes, picture in zip(line, pictures, strict=True):
                 if picture.ndim == 2:
                     shown = axes.imshow(
-                        picture.numpy(), cmap="magma", vmin=0, vmax=top, interpolation="nearest"
+                        picture.cpu().numpy(), cmap="magma", vmin=0, vmax=top, interpolation="nearest"
                     )
                 else:
-                    axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+                    axes.imshow(picture.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set(color="0.8", lw=0.5)
             line[0].set_ylabel(label, rotation=0, ha="right", va="center")

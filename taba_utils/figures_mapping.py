@@ -96,7 +96,7 @@ def _labelled_rows(rows: Mapping[str, list[tuple[torch.Tensor, str]]], columns: 
         grid = figure.subplots(len(rows), columns, squeeze=False)
         for line, (label, pictures) in zip(grid, rows.items(), strict=True):
             for axes, (picture, title) in zip(line, pictures, strict=False):
-                axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+                axes.imshow(picture.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
                 axes.set_title(title, pad=2)
             for axes in line:
                 axes.set(xticks=[], yticks=[])

@@ -65,8 +65,8 @@ def exact_first_steps(table: pd.DataFrame, white: float, title: str = "") -> Fig
         _line_over_k(right, table, "correlation", COLOURS["latent"], "o", "latent")
         right.axhline(white, color=COLOURS["noise"], ls="--", lw=1.8, label="noise")
         right.set_ylabel("mean of the top-20 |r|")
-        for axes in (left, right):
-            _finish(axes)
+        _finish(left)
+        _finish(right, from_zero=False)  # of few images even white noise is far from 0
         figure.suptitle(title, fontsize=STYLE["axes.titlesize"])
     return figure
 
@@ -115,7 +115,9 @@ def _line_over_k(
     )
 
 
-def _finish(axes) -> None:
-    axes.set(xlabel="exact first steps k", ylim=(0, 1.05 * axes.get_ylim()[1]))
+def _finish(axes, from_zero: bool = True) -> None:
+    axes.set_xlabel("exact first steps k")
+    if from_zero:
+        axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()

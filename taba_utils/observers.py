@@ -54,7 +54,7 @@ class Collect:
     """
 
     def __init__(self, function: Callable[[Step], torch.Tensor], levels: Iterable[int] | None = None):
-        self.function = function
+        self.function, self.values = function, None
         self.wanted = None if levels is None else set(levels)
 
     def start(self, num_images: int, levels: list[int]) -> None:

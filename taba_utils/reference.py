@@ -276,17 +276,19 @@ def _write(path: Path, content: dict) -> None:
 
 
 MARKS = ("<!-- claims -->", "<!-- end of claims -->")
+PROFILES = ("mini", "mini-large", "mini-dit-large")  # in the README; of a claim, the last that states it
 
 
-def claims_markdown(folder: Path, larger: Path | None = None) -> str:
+def claims_markdown(folder: Path, *larger: Path) -> str:
     """The verdicts of all references in a folder as a table: a row a claim, a column a model.
 
     Args:
         folder: of references, such as `references/mini`.
-        larger: references of more images; their verdicts take the places of the others, with a star.
+        larger: folders of references of more and more images; the verdicts of each take the places of those
+            before, with a star.
     """
     rows = _verdicts(folder)
-    for key, verdicts in _verdicts(larger).items() if larger else ():
+    for key, verdicts in (item for other in larger for item in _verdicts(other).items()):
         rows.setdefault(key, {}).update({model: f"{verdict}*" for model, verdict in verdicts.items()})
     models = list(dict.fromkeys(model for verdicts in rows.values() for model in verdicts))
     lines = [f"| claim | {' | '.join(models)} | notebook |", "| --- |" + " --- |" * (len(models) + 1)]
@@ -310,9 +312,9 @@ def _verdicts(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def update_readme(root: Path) -> None:
-    """Put the verdicts of `references/mini` and of `references/mini-large` between the marks in README.md."""
+    """Put the verdicts of `references/` between the marks in README.md."""
     readme = root / "README.md"
     head, rest = readme.read_text(encoding="utf-8").split(MARKS[0])
     tail = rest.split(MARKS[1])[1]
-    table = claims_markdown(root / "references" / "mini", root / "references" / "mini-large")
+    table = claims_markdown(*(root / "references" / profile for profile in PROFILES))
     readme.write_text(f"{head}{MARKS[0]}\n\n{table}\n\n{MARKS[1]}{tail}", encoding="utf-8")

@@ -68,7 +68,8 @@ def leading_steps(training_steps: int, num_steps: int) -> torch.Tensor:
     it is diffusers' training_steps // T; both are the same when T divides the training steps.
 
     Raises:
-        ValueError: `num_steps` outside 1..training_steps.
+        ValueError: `num_steps` outside 1..training_steps, or one whose grid leaves more than a tenth of the chain
+            out at its noisy end: sampling would start from noise at a level that is far from noise.
     """
     if not 1 <= num_steps <= training_steps:
         raise ValueError(
@@ -77,6 +78,13 @@ def leading_steps(training_steps: int, num_steps: int) -> torch.Tensor:
     stride = math.ceil(training_steps / num_steps)
     if math.ceil(training_steps / stride) != num_steps:
         stride = training_steps // num_steps
+    left_out = training_steps - stride * num_steps
+    if left_out > training_steps / 10:
+        fit = [training_steps // (stride + 1), training_steps // stride]
+        raise ValueError(
+            f"num_steps={num_steps} would leave out the last {left_out} of {training_steps} training steps, so that "
+            f"its last level is not noise; {fit[0]} and {fit[1]} fit"
+        )
     return torch.arange(num_steps) * stride
 
 

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import safetensors.torch
@@ -51,7 +52,7 @@ class Trajectories:
 
     Attributes:
         schedule: the T-step grid.
-        evaluations: network evaluations made by this object, counted by image; 0 if all was stored.
+        evaluations: of ε, made by this object, counted by image; 0 if all was stored.
 
     Raises:
         ValueError: a value that is not allowed, or a `cache_dir` that cannot be written.
@@ -199,7 +200,7 @@ class Trajectories:
 
     def _store(self, kind: str, **more) -> _ShardStore:
         key = {
-            "code": _code_digest(),
+            "code": _code_digest(type(self.denoiser)),
             "kind": kind,
             "digest": self.denoiser.digest,
             "shape": list(self.denoiser.shape),
@@ -295,10 +296,19 @@ class _ShardStore:
 
 
 @cache
-def _code_digest() -> str:
-    """Identifies the sampler and inverter: results of other code are not looked at."""
-    sources = (inspect.getsource(module) for module in (ddim, denoiser, schedule))
+def _code_digest(model: type[Denoiser]) -> str:
+    """Identifies sampler, inverter and model: results of other code are not looked at."""
+    own = dict.fromkeys(sys.modules[kind.__module__] for kind in model.__mro__ if issubclass(kind, Denoiser))
+    sources = map(_source, dict.fromkeys([ddim, denoiser, schedule, *own]))
     return hashlib.sha256("".join(sources).encode()).hexdigest()[:16]
+
+
+def _source(module: ModuleType) -> str:
+    """Nothing for a model that was typed into a session, which has no file: its digest alone identifies it."""
+    try:
+        return inspect.getsource(module)
+    except (OSError, TypeError):
+        return ""
 
 
 def _condition_digest(condition, count: int) -> str:

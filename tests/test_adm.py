@@ -95,6 +95,7 @@ def test_a_checkpoint_that_does_not_fit_its_flags_is_refused(golden):
         ({"noise_schedule": "sigmoid"}, 'noise_schedule must be "linear" or "cosine"'),
         ({"predict_xstart": True}, "predict_xstart must be False"),
         ({"image_size": 48}, "channel_mult must be given for image_size=48"),
+        ({"noise_shedule": "cosine"}, "'noise_shedule', which is no flag of OpenAI's; 'noise_schedule' is"),
     ],
 )
 def test_flags_that_cannot_be_expressed_are_refused(flags, message):

@@ -8,7 +8,12 @@ import pytest
 import torch
 
 from taba_utils import figures_steps, metrics, observers
-from taba_utils.approximation import ApproximationError, gain_after_exact_steps, replaced_steps
+from taba_utils.approximation import (
+    ApproximationError,
+    expected_error,
+    gain_after_exact_steps,
+    replaced_steps,
+)
 from taba_utils.ddim import invert, sample
 from taba_utils.denoiser import Denoiser
 from taba_utils.metrics.approximation import area_sums, standard_errors
@@ -278,6 +283,16 @@ def test_the_gain_after_exact_steps_is_what_the_perfect_network_gives(variance, 
     latent = invert(denoiser, image, schedule, ground_truth=own, replace_first=replaced).latent
     gain = gain_after_exact_steps(schedule, variance)[replaced].item()
     torch.testing.assert_close(latent / noise, torch.full_like(noise, gain), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("variance", [0.0, 1e-4, 1e-2, 0.3])
+def test_the_expected_error_is_what_the_observer_measures_of_the_perfect_network(variance):
+    denoiser = GaussianMixture(torch.full((1, 1, 2, 2), variance, dtype=torch.float64))
+    schedule, noise = denoiser.schedule(10), denoiser.sample_noise(3).double()
+    watch = ApproximationError(denoiser, torch.ones(3, 2, 2, dtype=torch.bool))
+    sample(denoiser, noise, schedule, observers=[watch])
+    expected = expected_error(schedule, variance) * noise.abs().mean()
+    torch.testing.assert_close(watch.totals[:, 0] / 12, expected, rtol=1e-5, atol=1e-9)
 
 
 def test_a_plain_area_loses_everything_without_an_exact_step_and_half_with_two():

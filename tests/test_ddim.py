@@ -222,11 +222,23 @@ def test_evaluations_are_counted_by_image():
     assert model.evaluations == model.calls == 30
 
 
+def test_predictions_of_other_levels_are_no_ground_truth():
+    model, schedule = half_plain((3, 8, 8)), half_plain((3, 8, 8)).schedule(10)
+    own = observers.noise_predictions([3, 4, 5])
+    image = sample(model, model.sample_noise(1), schedule, observers=[own]).image
+    with pytest.raises(ValueError, match=r"at levels 1\.\.2 .* got an observer of levels \[3, 4, 5\]"):
+        invert(model, image, schedule, ground_truth=own, replace_first=2)
+
+
 def test_mistakes_are_refused_before_any_evaluation():
     model, schedule = Counting(convention="shifted"), Counting().schedule(10)
     x, truth = model.sample_noise(2), torch.zeros(2, 3, 3, 8, 8)
     with pytest.raises(ValueError, match="counting takes"):
         sample(model, x[:, :1], schedule)
+    with pytest.raises(ValueError, match=r"counting takes .*, float, got .*uint8"):
+        invert(model, torch.zeros(2, 3, 8, 8, dtype=torch.uint8), schedule)
+    with pytest.raises(ValueError, match="counting takes finite numbers"):
+        sample(model, x / 0, schedule)
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
         sample(model, x, schedule, batch_size=0)
     with pytest.raises(ValueError, match="condition must have one entry per image"):
@@ -241,6 +253,15 @@ def test_mistakes_are_refused_before_any_evaluation():
         invert(model, x, schedule, convention="target", replace_first=1)
     with pytest.raises(ValueError, match="K >= replace_first=4"):
         invert(model, x, schedule, convention="target", ground_truth=truth, replace_first=4)
+    with pytest.raises(ValueError, match=r"must have watched a sampling run at levels 1\.\.1 .* levels \[\]"):
+        invert(
+            model,
+            x,
+            schedule,
+            convention="target",
+            ground_truth=observers.noise_predictions(),
+            replace_first=1,
+        )
     with pytest.raises(ValueError, match=r"levels must be within 1\.\.10"):
         sample(model, x, schedule, observers=[observers.states([11])])
     assert model.calls == 0

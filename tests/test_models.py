@@ -8,7 +8,7 @@ import taba_utils as taba
 from taba_utils.evaluators import MiniFeatures
 from taba_utils.models import ZOO, mini
 from taba_utils.models.adm import ADM_32, ADM_64, ADM_256
-from taba_utils.models.deepfloyd_if import DeepFloydIF
+from taba_utils.models.deepfloyd_if import DeepFloydIF, draw_prompts
 from taba_utils.models.openai_format import build_unet, complete
 from taba_utils.schedule import cosine_alphas_cumprod
 
@@ -112,6 +112,15 @@ def test_if_takes_its_prompts_from_the_folder_of_weights(tmp_path, monkeypatch):
     assert taba.load_model("if", source=tmp_path) == ["A cat.", "A dog."]
 
 
+def test_each_seed_of_if_draws_its_own_prompts():
+    prompts = [f"prompt {i}" for i in range(500)]
+    first, second = (draw_prompts(prompts, 50, seed) for seed in (0, 1))
+    assert len(set(first)) > 40 and len(set(first) & set(second)) < 15
+    assert draw_prompts(prompts, 10, start=40) == first[40:]
+    with pytest.raises(ValueError, match="prompts must be given"):
+        draw_prompts([], 1)
+
+
 def test_guidance_encodes_its_prompts_once():
     denoiser = DeepFloydIF(
         mini.build_mini_if(), lambda prompts: calls.append(prompts) or torch.zeros(len(prompts), 12, 64),
@@ -135,6 +144,26 @@ def test_a_model_that_does_not_ship_says_how_to_get_it(name, tmp_path, monkeypat
 def test_an_unknown_model_is_refused():
     with pytest.raises(ValueError, match=r"model must be one of \['gaussian', 'mini-adm'.*, got 'mini'"):
         taba.load_model("mini")
+
+
+@pytest.mark.parametrize("name", ["gaussian", "mini-adm", "mini-ldm"])
+def test_an_unconditional_model_takes_no_condition(name):
+    denoiser = taba.load_model(name)
+    with pytest.raises(ValueError, match=f"condition must be None for {name}, which is unconditional"):
+        taba.sample(denoiser, denoiser.sample_noise(1), denoiser.schedule(2), ["a red bag"])
+
+
+@pytest.mark.parametrize("name", ["gaussian", "mini-adm", "mini-dit"])
+def test_an_option_that_a_model_does_not_have_is_refused(name):
+    with pytest.raises(ValueError, match=f"options of {name} must be among those it has: .*'wrong'"):
+        taba.load_model(name, wrong=1)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("dit", "a folder"), ("adm-32", "a .safetensors file")])
+def test_a_source_of_another_kind_is_refused(name, expected, tmp_path):
+    (tmp_path / "weights.pt").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=f"no weights of {name} in .*weights.pt: expected {expected}"):
+        taba.load_model(name, source=tmp_path / "weights.pt")
 
 
 def test_missing_weights_say_where_they_were_looked_for(tmp_path):

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 import taba_utils as taba
 from taba_utils.evaluators import load_judges
 from taba_utils.models import list_names
-from taba_utils.reference import NEUTRAL, claims_markdown
+from taba_utils.reference import NEUTRAL, PROFILES, claims_markdown
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -91,7 +91,8 @@ def put_out(kind: str, **content):
 
 
 def test_the_readme_says_of_each_claim_what_the_reference_run_said():
-    table = claims_markdown(ROOT / "references" / "mini", ROOT / "references" / "mini-large")
+    assert {path.parent.name for path in REFERENCES} == set(PROFILES)
+    table = claims_markdown(*(ROOT / "references" / profile for profile in PROFILES))
     assert f"\n{table}\n" in (ROOT / "README.md").read_text()
     for path in REFERENCES:
         verdicts = json.loads(path.read_text())["claims"].values()

@@ -108,13 +108,18 @@ def test_the_readmes_table_has_a_row_a_claim_and_a_column_a_model(tmp_path):
 
 
 def test_verdicts_of_more_images_take_the_places_of_others_with_a_star(tmp_path):
-    for name, claims in {"mini": {"a: x": "undecided", "b: x": "holds"}, "large": {"a: x": "holds"}}.items():
+    said = {
+        "mini": {"a: x": "undecided", "b: x": "holds", "c: x": "undecided"},
+        "large": {"a: x": "undecided", "c: x": "holds"},
+        "larger": {"a: x": "does not hold"},
+    }
+    for name, claims in said.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "01_nb.json").write_text(
-            json.dumps({"models": {"a": "", "b": ""}, "claims": claims})
+            json.dumps({"models": dict.fromkeys("abc", ""), "claims": claims})
         )
-    table = claims_markdown(tmp_path / "mini", tmp_path / "large")
-    assert table.splitlines()[2:] == ["| x | holds* | holds | [01](notebooks/01_nb.ipynb) |"]
+    table = claims_markdown(*(tmp_path / name for name in said))
+    assert table.splitlines()[2:] == ["| x | does not hold* | holds | holds* | [01](notebooks/01_nb.ipynb) |"]
 
 
 def test_numbers_that_swap_seeds_are_named_though_their_mean_stays(folder, monkeypatch):

@@ -62,6 +62,18 @@ def test_a_number_of_steps_outside_the_training_chain_is_refused(num_steps):
         leading_steps(1000, num_steps)
 
 
+@pytest.mark.parametrize(
+    ("training_steps", "num_steps", "fit"), [(4000, 2001, (2000, 4000)), (1000, 350, (333, 500))]
+)
+def test_a_grid_that_ends_far_from_noise_is_refused(training_steps, num_steps, fit):
+    with pytest.raises(
+        ValueError, match=rf"num_steps={num_steps} would leave out .*; {fit[0]} and {fit[1]} fit"
+    ):
+        leading_steps(training_steps, num_steps)
+    for steps in fit:
+        assert leading_steps(training_steps, steps)[-1] >= 0.99 * training_steps
+
+
 def test_a_schedule_starts_clean_and_only_gets_noisier():
     schedule = ddim_schedule(cosine_alphas_cumprod(4000), 50, timestep_scale=0.25)
     assert schedule.alphas_cumprod.dtype == torch.float64

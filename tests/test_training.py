@@ -60,6 +60,8 @@ def test_training_goes_on_from_shipped_weights_with_a_record_of_both_runs(tmp_pa
     assert Progress.of(tmp_path / "whole" / "weights.safetensors").legs == legs
     with pytest.raises(ValueError, match="steps must be above 20, those of the shipped weights, got 20"):
         fit(tmp_path / "none", 20, shipped=shipped)
+    with pytest.raises(ValueError, match=r"steps must be at least 40, those of .*whole, got 30"):
+        fit(tmp_path / "whole", 30)
 
 
 def test_a_new_optimiser_warms_up_again():

@@ -75,7 +75,7 @@ def train(
         preview: called with the averaged model and an image path at every fifth checkpoint.
 
     Raises:
-        ValueError: no more steps than the shipped weights have had.
+        ValueError: no more steps than the shipped weights have had, or fewer than the checkpoint has.
     """
     folder.mkdir(parents=True, exist_ok=True)
     device = torch.device(recipe.device)
@@ -91,6 +91,8 @@ def train(
             )
     else:
         done = restore(folder / "checkpoint.safetensors", model, optimizer, average)
+        if recipe.steps < done.steps:
+            raise ValueError(f"steps must be at least {done.steps}, those of {folder}, got {recipe.steps}")
     start, first, seconds, legs = done.steps, done.first, done.seconds, done.legs
     began, running, travelled = time.monotonic() - seconds, None, legs
     network = torch.compile(model) if recipe.compile else model

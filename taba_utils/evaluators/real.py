@@ -61,7 +61,7 @@ class SSIM:
     def similarity(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """Two (N, 3, H, W) in [0, 1], at least 7x7, to (N,); 1 for equal images."""
         check_images(first, second)
-        pairs = zip(first.movedim(1, -1).float().numpy(), second.movedim(1, -1).float().numpy(), strict=True)
+        pairs = zip(*(x.movedim(1, -1).float().cpu().numpy() for x in (first, second)), strict=True)
         scores = [structural_similarity(a, b, channel_axis=-1, data_range=1.0) for a, b in pairs]
         return torch.tensor(scores, dtype=torch.float32)
 

@@ -70,7 +70,7 @@ def _torch_fidelity(module: str):
         return importlib.import_module(f"torch_fidelity.{module}")
     except ImportError as error:
         raise ImportError(
-            "Fréchet distance, precision and recall need torch-fidelity: pip install 'taba[judges]'"
+            "Fréchet distance, precision and recall need torch-fidelity: pip install torch-fidelity"
         ) from error
 
 

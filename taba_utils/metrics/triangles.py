@@ -69,7 +69,8 @@ def histogram(degrees: torch.Tensor) -> torch.Tensor:
 
 def _joint(shares: torch.Tensor) -> torch.Tensor:
     """Product of the three shares at image, noise and the rest of 180, (3, 181) to (181, 181)."""
-    rest = 180 - torch.arange(181)[:, None] - torch.arange(181)
+    degrees = torch.arange(181, device=shares.device)
+    rest = 180 - degrees[:, None] - degrees
     return (shares[0][:, None] * shares[1] * shares[2][rest.clamp(min=0)]).where(rest >= 0, 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -296,7 +297,8 @@ def load_model(
 
     Args:
         name: one of `list_models()`; with `source`, the family of the weights there.
-        device: where it runs; not guessed.
+        device: where it runs; not guessed. On a GPU convolutions of float32 are then done in float32 by the whole
+            process: TensorFloat-32, PyTorch's default, keeps ten bits of the mantissa.
         source: folder, file or hub id of weights to use instead of the registered ones.
         options: for the family: `guidance_scale` (w, 1 as in the paper) of conditional models; `prompts` of IF
             (default: the lines of if-prompts.txt in `weights_dir()`); `step` of mini-adm-s, one of
@@ -309,12 +311,22 @@ def load_model(
     """
     entry = _entry(name)
     _check_guidance(name, entry, options)
+    try:
+        inspect.signature(entry.load).bind(source, device, **options)
+    except TypeError as error:
+        raise ValueError(f"options of {name} must be among those it has: {error}") from error
+    if torch.device(device).type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
     if source is None and entry.weights == "missing":
         raise FileNotFoundError(f"no weights of {name} in {entry.source}: {entry.get or _how_to_train(name)}")
+    if isinstance(entry.source, str) and str(source).startswith(("/", ".", "~")):
+        source = Path(source).expanduser()
+        if not source.is_dir():
+            raise FileNotFoundError(f"no weights of {name} in {source}: expected a folder")
     if source is None or isinstance(entry.source, str):
         return entry.load(source or entry.source, device, **options)
-    place = Path(source)
-    if not place.exists() or (place.is_dir() and not (place / "config.json").exists()):
+    place = Path(source).expanduser()
+    if not (place / "config.json").exists() and not (place.is_file() and place.suffix == ".safetensors"):
         wanted = (
             "config.json and *.safetensors there" if entry.weights == "shipped" else "a .safetensors file"
         )

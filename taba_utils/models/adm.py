@@ -9,7 +9,7 @@ from diffusers import UNet2DModel
 
 from taba_utils.denoiser import Denoiser
 from taba_utils.models.digest import weights_digest
-from taba_utils.models.openai_format import build_unet, complete, convert
+from taba_utils.models.openai_format import DEFAULTS, build_unet, complete, convert
 from taba_utils.schedule import cosine_alphas_cumprod, linear_alphas_cumprod
 
 ADM_32: dict[str, object] = {
@@ -54,7 +54,12 @@ class ADM(Denoiser):
         self.timestep_scale, self.convention, self.clip = timestep_scale, convention, clip
 
     def predict_noise(self, x: torch.Tensor, timestep: torch.Tensor, condition=None) -> torch.Tensor:
-        """ε_θ(x, t, c), (N, 3, H, W); `timestep` may be fractional, `condition` holds class labels, (N,)."""
+        """ε_θ(x, t, c), (N, 3, H, W); `timestep` may be fractional.
+
+        `condition` holds class labels, (N,); raises ValueError for one if the network takes none.
+        """
+        if condition is not None and self.unet.config.num_class_embeds is None:
+            raise ValueError(f"condition must be None for {self.name}, which is unconditional")
         told = torch.as_tensor(timestep, dtype=torch.float32, device=x.device).expand(len(x))
         labels = None if condition is None else torch.as_tensor(condition, device=x.device)
         prediction = self.unet(x.to(self.unet.dtype), told, class_labels=labels).sample
@@ -83,12 +88,15 @@ def load_openai(
     """
     flags = complete(config)
     unet = build_unet(flags)
-    unet.load_state_dict({key: tensor.float() for key, tensor in convert(state_dict, flags).items()})
+    try:
+        unet.load_state_dict({key: tensor.float() for key, tensor in convert(state_dict, flags).items()})
+    except RuntimeError as error:  # of another shape
+        raise ValueError(f"state_dict does not fit its config: {error}") from error
     steps = int(flags["diffusion_steps"])
     return ADM(
         unet,
         name=name,
-        digest=weights_digest(state_dict, facts=sorted(flags.items())),
+        digest=weights_digest(state_dict, facts=sorted((key, flags[key]) for key in DEFAULTS)),
         training_alphas_cumprod=_training_chain(flags["noise_schedule"], steps),
         timestep_scale=1000 / steps if flags["rescale_timesteps"] else 1.0,
         convention="shifted",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
+from taba_utils.denoiser import choices
 from taba_utils.models.digest import weights_digest
 from taba_utils.models.guided import Guided, check_guidance_scale
 from taba_utils.schedule import training_chain
@@ -79,6 +81,13 @@ class DeepFloydIF(Guided):
         return self._encoded[key]
 
 
+def draw_prompts(prompts: Sequence[str], n: int, seed: int = 0, start: int = 0) -> list[str]:
+    """Prompts of images start..start+n-1, uniform, from (seed, image) alone; raises ValueError if there are none."""
+    if not prompts:
+        raise ValueError("prompts must be given to draw conditions for IF, got none")
+    return [prompts[i] for (i,) in choices(n, seed, start, [len(prompts)])]
+
+
 def load_if(
     source: str,
     device: str | torch.device = "cpu",
@@ -91,7 +100,7 @@ def load_if(
     Prompts are lowered and stripped before T5 sees them, as in diffusers' pipeline.
 
     Args:
-        prompts: what `sample_condition` draws from, in order and starting over (the paper: Recap-COCO-30K).
+        prompts: what `sample_condition` draws from (the paper: Recap-COCO-30K).
         options: handed to `from_pretrained` (`local_files_only`, `cache_dir`, `variant`, ...).
 
     Raises:
@@ -117,17 +126,12 @@ def load_if(
         with torch.inference_mode():
             return encoder(**tokens.to(device)).last_hidden_state
 
-    def sample_prompts(n: int, seed: int, start: int) -> list[str]:
-        if not prompts:
-            raise ValueError("prompts must be given to draw conditions for IF, got none")
-        return [prompts[(seed * 10_000 + i) % len(prompts)] for i in range(start, start + n)]
-
     return DeepFloydIF(
         unet,
         encode_text,
-        sample_prompts,
+        partial(draw_prompts, prompts),
         name="if",
-        digest=weights_digest(unet.state_dict()),
+        digest=weights_digest(unet.state_dict(), encoder.state_dict()),
         training_alphas_cumprod=training_chain(
             chain["beta_schedule"], chain["num_train_timesteps"], chain["beta_start"], chain["beta_end"]
         ),

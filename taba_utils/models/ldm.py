@@ -37,8 +37,11 @@ class LDM(Denoiser):
         self.training_alphas_cumprod = training_alphas_cumprod
 
     def predict_noise(self, x: torch.Tensor, timestep: torch.Tensor, condition=None) -> torch.Tensor:
-        """ε_θ(x, t), (N, C, H, W)."""
-        return self.unet(x.to(self.unet.dtype), timestep).sample.to(x.dtype)
+        """ε_θ(x, t), (N, C, H, W); raises ValueError for a condition."""
+        if condition is not None:
+            raise ValueError(f"condition must be None for {self.name}, which is unconditional")
+        told = torch.as_tensor(timestep, dtype=torch.float32, device=x.device).expand(len(x))
+        return self.unet(x.to(self.unet.dtype), told).sample.to(x.dtype)
 
     def decode(self, image: torch.Tensor) -> torch.Tensor:
         """See `Autoencoder.decode`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping
 
@@ -17,6 +18,7 @@ DEFAULTS: dict[str, object] = {
     "diffusion_steps": 1000, "noise_schedule": "linear", "predict_xstart": False, "rescale_timesteps": False,
 }  # fmt: skip
 """OpenAI's defaults of the flags that matter for inference; dropout, fp16 and the loss do not."""
+SPELLING = 0.9  # likeness from which an unknown flag is taken for a misspelt one
 
 CHANNEL_MULT = {
     512: (0.5, 1, 1, 2, 2, 4, 4),
@@ -40,6 +42,10 @@ def complete(config: Mapping[str, object]) -> dict:
     Raises:
         ValueError: a flag that cannot be expressed, with what is allowed.
     """
+    for flag in config.keys() - DEFAULTS.keys():
+        meant = difflib.get_close_matches(flag, DEFAULTS, n=1, cutoff=SPELLING)
+        if meant:
+            raise ValueError(f"config holds {flag!r}, which is no flag of OpenAI's; {meant[0]!r} is")
     config = DEFAULTS | dict(config)
     if config["noise_schedule"] not in ("linear", "cosine"):
         raise ValueError(f'noise_schedule must be "linear" or "cosine", got {config["noise_schedule"]!r}')
