@@ -72,7 +72,9 @@ class Collect:
             return
         value = self.function(step).cpu()
         if self.values is None:
-            self.values = torch.empty(self.num_images, len(self.levels), *value.shape[1:], dtype=value.dtype)
+            shape = (self.num_images, len(self.levels), *value.shape[1:])
+            with torch.inference_mode(False):  # else nobody could change the values in place
+                self.values = torch.empty(shape, dtype=value.dtype)
         self.values[step.images, self.places[step.level]] = value
 
 

@@ -46,7 +46,7 @@ class Trajectories:
         condition: None, or an entry for each image that will be asked for: a tensor, an array, or a list
             of tensors, numbers or strings.
         cache_dir: folder of the shards; None: $TABA_CACHE, or else ~/.cache/taba.
-        batch_size: images per network call; changes speed, not results.
+        batch_size: images per network call, at most the 64 of a shard; changes speed, not results.
         keep_predictions: keep the sampler's own ε at levels 1..keep_predictions, for `replace_first`.
             Images that were stored without them are sampled again, once.
 
@@ -88,7 +88,11 @@ class Trajectories:
     def noise(self, n: int) -> torch.Tensor:
         """x_T of images 0..n-1, (n, C, H, W); drawn anew, never stored."""
         self._check_count(n)
-        return self.denoiser.sample_noise(n, self.seed).cpu()
+        noise = torch.empty(n, *self.denoiser.shape)  # filled shard by shard, as a GPU may not hold all of it
+        for start in range(0, n, SHARD_SIZE):
+            count = min(SHARD_SIZE, n - start)
+            noise[start : start + count] = self.denoiser.sample_noise(count, self.seed, start)
+        return noise
 
     def image(self, n: int) -> torch.Tensor:
         """x_0 of images 0..n-1, (n, C, H, W); raises ValueError for n outside 1..len(condition)."""
@@ -140,7 +144,7 @@ class Trajectories:
             self.evaluations += count * result.evaluations
             return [result.image]
 
-        store = other._store("image", start=hashlib.sha256(start.numpy().tobytes()).hexdigest())
+        store = other._store("image", start=hashlib.sha256(start.numpy()).hexdigest())
         return other._collect(len(start), [store], compute, "sampling")
 
     def _sample(self, start: int, count: int) -> list[torch.Tensor]:

@@ -35,6 +35,7 @@ def test_the_zoo_keeps_its_word(name):
     assert denoiser.predict_noise(x, torch.tensor(0.0)).shape == x.shape
     assert denoiser.decode(x).shape == (2, 3, 32, 32)
     assert denoiser.encode(denoiser.decode(x)).shape == x.shape
+    denoiser.decode(x).clamp_(-1, 1)  # an inference tensor would refuse
     assert (denoiser.sample_condition(2) is None) == (entry.condition == "none")
 
 

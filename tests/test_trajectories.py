@@ -69,6 +69,11 @@ def test_stored_results_equal_an_uncached_run(runs):
         assert_same(made.image(70), image)
 
 
+def test_noise_is_the_models_whatever_the_shards(runs, monkeypatch):
+    monkeypatch.setattr(trajectories, "SHARD_SIZE", 3)
+    assert torch.equal(runs(seed=4).noise(8), Toy().sample_noise(8, seed=4))
+
+
 def test_a_second_run_makes_no_evaluation(runs):
     first = runs()
     latent = first.latent(70)

@@ -1,5 +1,6 @@
 """Pure functions, tensors in, numbers out: one file per topic of the paper."""
 
+from taba_utils.metrics.alignment import cka, svcca
 from taba_utils.metrics.approximation import ApproximationErrors, approximation_error
 from taba_utils.metrics.areas import AreaStatistics, per_area_statistics, plain_mask, pool_mask
 from taba_utils.metrics.assignment import (
@@ -23,6 +24,7 @@ __all__ = [
     "angles",
     "approximation_error",
     "assignment_accuracy",
+    "cka",
     "correlation_floor",
     "frechet_distance",
     "gaussian_kl",
@@ -37,6 +39,7 @@ __all__ = [
     "pool_mask",
     "precision_recall",
     "spatial_autocorrelation",
+    "svcca",
     "top_k_correlation",
     "trajectory_distance_map",
     "transition_point",

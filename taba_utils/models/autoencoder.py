@@ -18,13 +18,13 @@ class Autoencoder:
         self.network = network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
         self.scaling_factor = scaling_factor
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, image: torch.Tensor) -> torch.Tensor:
         """(N, C, h, w) in diffusion space to pixels (N, 3, H, W), in [-1, 1] but not clipped."""
         latents = image.to(self.network.device, self.network.dtype) / self.scaling_factor
         return self.network.decode(latents).sample.to(image)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels (N, 3, H, W) in [-1, 1] to diffusion space (N, C, h, w): the mode of the posterior."""
         encoded = self.network.encode(pixels.to(self.network.device, self.network.dtype))

@@ -1,0 +1,74 @@
+"""How alike two sets of images are, image i of one beside image i of the other, as data sets (App. G.3)."""
+
+from __future__ import annotations
+
+import torch
+
+from taba_utils.metrics._checks import require_float
+
+
+def cka(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Linear centred kernel alignment (Kornblith et al., 2019), between 0 and 1.
+
+    Σ K ∘ L / (‖K‖_F ‖L‖_F) of the Gram matrices K = X Xᵀ and L = Y Yᵀ of the centred rows. It is 1 where x and y differ
+    by a shift, a rotation and one scale, and at N far below D it is not 0 for independent sets.
+
+    Args:
+        x, y: (N, ...), float, at least 2 rows that differ; computed in float64.
+
+    Raises:
+        ValueError: sets of different N, too few rows, or rows that are all equal.
+    """
+    first, second = _grams(x, y)
+    return ((first * second).sum() / (first.norm() * second.norm())).item()
+
+
+def svcca(x: torch.Tensor, y: torch.Tensor, k: int = 10, variance: float = 0.99) -> float:
+    """Singular vector canonical correlation analysis (Raghu et al., 2017): the mean of the top-k correlations.
+
+    Of each set only the principal directions that hold `variance` of its variance are looked at. The canonical
+    correlations between them are the singular values of U_xᵀ U_y, with U the left singular vectors of the centred rows.
+
+    Args:
+        x, y: (N, ...), float; N must exceed the number of directions of both sets together, since otherwise some
+            correlation is 1 whatever the data.
+        k: how many correlations to average; all, if there are fewer.
+        variance: share of the variance to keep, in (0, 1].
+
+    Raises:
+        ValueError: as `cka`; `k` or `variance` out of range; too few rows for the directions kept.
+    """
+    if k < 1 or not 0 < variance <= 1:
+        raise ValueError(f"k must be at least 1 and variance in (0, 1], got {k=}, {variance=}")
+    first, second = (_principal(gram, variance) for gram in _grams(x, y))
+    directions = first.shape[1] + second.shape[1]
+    if directions >= len(x):
+        raise ValueError(
+            f"x and y must have more rows than the {directions} directions that hold {variance:g} of their "
+            f"variance, got {len(x)}; take more images or a smaller variance"
+        )
+    return torch.linalg.svdvals(first.T @ second)[:k].clamp(max=1).mean().item()
+
+
+def _grams(x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
+    """Gram matrices of the centred rows, (N, N) each, float64."""
+    if len(x) != len(y) or len(x) < 2:
+        raise ValueError(f"x and y must have the same number of rows, at least 2, got {len(x)} and {len(y)}")
+    grams = []
+    for name, values in (("x", x), ("y", y)):
+        require_float(name, values)
+        rows = values.flatten(1).double()
+        rows = rows - rows.mean(dim=0)
+        if not rows.any():
+            raise ValueError(f"{name} must hold rows that differ, got {len(rows)} equal ones")
+        grams.append(rows @ rows.T)
+    return grams
+
+
+def _principal(gram: torch.Tensor, variance: float) -> torch.Tensor:
+    """The left singular vectors that hold this share of the variance, (N, r), the largest first."""
+    values, vectors = (part.flip(-1) for part in torch.linalg.eigh(gram))
+    values = values.clamp(min=0)
+    rank = int((values > values[0] * len(values) * torch.finfo(values.dtype).eps).sum())
+    kept = int((values.cumsum(0) < variance * values.sum()).sum()) + 1
+    return vectors[:, : min(kept, rank)]
