@@ -72,6 +72,11 @@ class Denoiser(ABC):
         """Text that says what one entry of a condition asks for; raises ValueError without conditions."""
         raise ValueError(f"{self.name} is unconditional and has no prompts")
 
+    def refuse_condition(self, condition) -> None:
+        """Raise ValueError for any; called by the `predict_noise` of unconditional models."""
+        if condition is not None:
+            raise ValueError(f"condition must be None for {self.name}, which is unconditional")
+
     def schedule(self, num_steps: int) -> Schedule:
         """Levels of a T-step DDIM grid; raises ValueError if T exceeds the training steps."""
         return ddim_schedule(self.training_alphas_cumprod, num_steps, self.timestep_scale)

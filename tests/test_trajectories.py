@@ -178,6 +178,13 @@ def test_whatever_determines_a_result_has_its_own_place(runs, tmp_path):
     assert_same(images[0], runs(Toy(left=0), clip=False).image(5))  # the model's own habit, spelt out
 
 
+def test_another_code_of_the_model_is_another_place():
+    typed = type("Typed", (Toy,), {"__module__": "__main__"})  # in a session, without a file
+    digests = {trajectories._code_digest(model) for model in (GaussianMixture, Toy)}
+    assert len(digests) == 2
+    assert isinstance(trajectories._code_digest(typed), str)
+
+
 def test_the_key_says_what_is_stored(runs, tmp_path):
     runs(seed=3).latent(2)
     (path,) = tmp_path.glob("latent-*/key.json")

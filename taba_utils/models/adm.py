@@ -58,8 +58,8 @@ class ADM(Denoiser):
 
         `condition` holds class labels, (N,); raises ValueError for one if the network takes none.
         """
-        if condition is not None and self.unet.config.num_class_embeds is None:
-            raise ValueError(f"condition must be None for {self.name}, which is unconditional")
+        if self.unet.config.num_class_embeds is None:
+            self.refuse_condition(condition)
         told = torch.as_tensor(timestep, dtype=torch.float32, device=x.device).expand(len(x))
         labels = None if condition is None else torch.as_tensor(condition, device=x.device)
         prediction = self.unet(x.to(self.unet.dtype), told, class_labels=labels).sample

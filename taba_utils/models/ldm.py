@@ -38,8 +38,7 @@ class LDM(Denoiser):
 
     def predict_noise(self, x: torch.Tensor, timestep: torch.Tensor, condition=None) -> torch.Tensor:
         """ε_θ(x, t), (N, C, H, W); raises ValueError for a condition."""
-        if condition is not None:
-            raise ValueError(f"condition must be None for {self.name}, which is unconditional")
+        self.refuse_condition(condition)
         told = torch.as_tensor(timestep, dtype=torch.float32, device=x.device).expand(len(x))
         return self.unet(x.to(self.unet.dtype), told).sample.to(x.dtype)
 
