@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 import torch
+from scipy import optimize
 
 from taba_utils.ddim import evaluate
 from taba_utils.denoiser import Denoiser
@@ -118,6 +119,25 @@ def gain_after_exact_steps(schedule: Schedule, variance: float) -> torch.Tensor:
     slope, sampled = _perfect_sampling(schedule, variance)
     inverted = a[1:] / a[:-1] * (1 - sigma[:-1] * slope) + sigma[1:] * slope
     return _products_to_the_end(sampled * inverted)
+
+
+def variance_with_gain(schedule: Schedule, gain: float) -> float:
+    """Data variance λ at which the perfect ε leaves this gain without an exact step: `gain_after_exact_steps` inverted.
+
+    Args:
+        schedule: the levels.
+        gain: standard deviation of x̂_T over that of x_T.
+
+    Returns:
+        λ between 1e-8 and 1, found by bisection; NaN if none of these has the gain, or the gain is NaN.
+    """
+
+    def excess(exponent: float) -> float:
+        return gain_after_exact_steps(schedule, 10**exponent)[0].item() - gain
+
+    if not excess(-8) <= 0 <= excess(0):
+        return math.nan
+    return 10 ** optimize.brentq(excess, -8, 0)
 
 
 def expected_error(schedule: Schedule, variance: float) -> torch.Tensor:

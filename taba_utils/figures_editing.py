@@ -45,8 +45,8 @@ def improvement(rows: pd.DataFrame) -> Figure:
 
     Args:
         rows: columns model, measure (its name, for the legend), quantity (the paper's, for the colour),
-            replaced (first inversion steps, or "noise") and improvement (per cent over nothing replaced).
-            Measures that stand in for another are dashed.
+            replaced (first inversion steps, or "noise"), improvement (per cent over nothing replaced) and its
+            standard error, error; bars are two of them. Measures that stand in for another are dashed.
     """
     with mpl.rc_context(STYLE):
         models = rows["model"].unique()
@@ -56,11 +56,14 @@ def improvement(rows: pd.DataFrame) -> Figure:
             panel = rows[rows["model"] == model]
             replaced = [str(steps) for steps in panel["replaced"].unique()]
             axes.axhline(0, color="0.6", lw=1)
-            for (measure, quantity), line in panel.groupby(["measure", "quantity"], sort=False):
-                places = [replaced.index(str(steps)) for steps in line["replaced"]]
+            lines = panel.groupby(["measure", "quantity"], sort=False)
+            for (measure, quantity), line in lines:
+                beside = 0.03 * (list(COLOURS).index(quantity) - 2.5)
+                places = [replaced.index(str(steps)) + beside for steps in line["replaced"]]
                 style = {"color": COLOURS[quantity], "marker": MARKERS[quantity], "ms": 5, "lw": 1.5}
                 dashes = "-" if measure == quantity else "--"
-                axes.plot(places, line["improvement"], ls=dashes, label=measure, **style)
+                style |= {"yerr": 2 * line["error"], "elinewidth": 1, "label": measure}
+                axes.errorbar(places, line["improvement"], ls=dashes, **style)
             axes.set_xticks(range(len(replaced)), replaced)
             axes.set(title=model, xlabel="first steps replaced", ylabel="improvement, %")
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -8,21 +8,27 @@ import matplotlib as mpl
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from scipy import stats
 
 from taba_utils.figures import COLOURS, STYLE, WIDTH, _figure, as_noise, as_pixels, picture_rows
 
 STARTS = {"noise": {"ls": "-", "marker": "o"}, "latent": {"ls": "--", "marker": "s"}}  # readable in grey
 
 
-def quality_along_path(quality: pd.DataFrame, metrics: Sequence[str]) -> Figure:
+def quality_along_path(
+    quality: pd.DataFrame, metrics: Sequence[str], real: pd.DataFrame | None = None, judge: str = ""
+) -> Figure:
     """Fig. 5: a row for each metric, a column for each model, noise against latent.
 
-    Lines are means over seeds, bands two standard errors to either side.
+    Lines are means over seeds, bands 95% confidence intervals (Student's t) of what is left when each seed's own
+    mean over both lines is taken out: what all of a seed's sets have in common hides no difference between them.
 
     Args:
         quality: one row for each model, seed, start ("noise" or "latent") and weight (λ), the columns of
             these names, and one column for each metric.
         metrics: columns to draw.
+        real: columns model and those of the metrics: of as many real images, drawn as a dotted line at its mean.
+        judge: its name, for the axes.
     """
     models = list(quality["model"].unique())
     with mpl.rc_context(STYLE):
@@ -32,13 +38,16 @@ def quality_along_path(quality: pd.DataFrame, metrics: Sequence[str]) -> Figure:
             rows = quality[quality["model"] == model]
             for axes, metric in zip(grid[:, column], metrics, strict=True):
                 for start, style in STARTS.items():
-                    _mean_and_band(axes, rows[rows["start"] == start], metric, start, style)
+                    _mean_and_band(axes, _without_seeds(rows, metric), metric, start, style)
+                if real is not None:
+                    level = real.loc[real["model"] == model, metric].mean()
+                    axes.axhline(level, color="0.4", ls=":", lw=1.5, label="real images")
             grid[0, column].set_title(model)
             grid[-1, column].set_xlabel("λ")
         for axes, metric in zip(grid[:, 0], metrics, strict=True):
-            axes.set_ylabel(metric)
+            axes.set_ylabel(f"{metric}\n({judge})" if judge else metric)
         handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=2)
+        figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
 
 
@@ -105,8 +114,15 @@ def _labelled_rows(rows: Mapping[str, list[tuple[torch.Tensor, str]]], columns: 
     return figure
 
 
+def _without_seeds(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The metric less its mean over a seed's rows, plus that over all rows."""
+    own = rows.groupby("seed")[metric].transform("mean")
+    return rows.assign(**{metric: rows[metric] - own + rows[metric].mean()})
+
+
 def _mean_and_band(axes, rows: pd.DataFrame, metric: str, start: str, style: dict) -> None:
-    seeds = rows.groupby("weight")[metric]
-    mean, band = seeds.mean(), 2 * seeds.sem().fillna(0)  # a single seed has no band
+    values = rows[rows["start"] == start].groupby("weight")[metric]
+    factor = stats.t.ppf(0.975, values.count() - 1)
+    mean, band = values.mean(), (factor * values.sem()).fillna(0)  # a single seed has no band
     axes.plot(mean.index, mean, color=COLOURS[start], lw=1.8, ms=4, label=start, **style)
     axes.fill_between(mean.index, mean - band, mean + band, color=COLOURS[start], alpha=0.2, lw=0)

@@ -45,15 +45,14 @@ def error_per_step(
     return figure
 
 
-def exact_first_steps(table: pd.DataFrame, white: float, title: str = "") -> Figure:
-    """Tab. 9 as lines: errors and correlation against the number k of exact first steps.
+def exact_first_steps(table: pd.DataFrame, title: str = "") -> Figure:
+    """Tab. 9 as lines: errors and correlations against the number k of exact first steps.
 
     Lines are means over seeds, bands two standard errors.
 
     Args:
-        table: one row for each seed and k, columns "replaced" (k), "noise error", "image error" and
-            "correlation".
-        white: correlation of noise, which latents can at best fall to.
+        table: one row for each seed and k, columns "replaced" (k), "noise error", "image error", "excess" (of the
+            top-20 correlation over that of the noise) and "neighbours" (correlation of neighbouring pixels).
         title: of the figure.
     """
     with mpl.rc_context(STYLE):
@@ -62,11 +61,12 @@ def exact_first_steps(table: pd.DataFrame, white: float, title: str = "") -> Fig
         _line_over_k(left, table, "noise error", COLOURS["latent"], "o", "|latent - noise|")
         _line_over_k(left, table, "image error", COLOURS["image"], "s", "|image again - image|")
         left.set_ylabel("mean absolute error")
-        _line_over_k(right, table, "correlation", COLOURS["latent"], "o", "latent")
-        right.axhline(white, color=COLOURS["noise"], ls="--", lw=1.8, label="noise")
-        right.set_ylabel("mean of the top-20 |r|")
+        _line_over_k(right, table, "excess", COLOURS["latent"], "o", "top-20, over that of noise")
+        _line_over_k(right, table, "neighbours", PALETTE[4], "s", "neighbouring pixels")
+        right.axhline(0, color=COLOURS["noise"], ls="--", lw=1.8, label="noise")
+        right.set_ylabel("correlation of the latent")
         _finish(left)
-        _finish(right, from_zero=False)  # of few images even white noise is far from 0
+        _finish(right, from_zero=False)
         figure.suptitle(title, fontsize=STYLE["axes.titlesize"])
     return figure
 

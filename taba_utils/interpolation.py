@@ -12,6 +12,11 @@ NEARLY = 1e-6  # radians: closer to 0 or π the directions do not determine an a
 OFFICIAL_LARGEST_COSINE = 0.9995
 
 
+def pair_conditions(drawn: list | None) -> list | None:
+    """Conditions of images 0, 1, 2, ... of which 0 and 1, 2 and 3, ... are pairs: each pair has that of its first image."""
+    return drawn and [drawn[i - i % 2] for i in range(len(drawn))]
+
+
 def slerp(x: torch.Tensor, y: torch.Tensor, weight: float | torch.Tensor) -> torch.Tensor:
     """A point of the arc from x to y, each sample one flattened vector (Eq. 6).
 

@@ -131,6 +131,10 @@ def _count_rules(given: dict[str, Any]) -> dict[str, Rule]:
     if "num_edits" in given and not RULES["num_images"](num_images):
         rules["num_images"] = _integer(8, 1_000_000, " (four pairs: precision looks at third neighbours)")
     if isinstance(num_images, int):
+        rules |= {
+            "num_edits": _integer(2, (num_images + 1) // 2, " (half of num_images: the firsts of pairs)"),
+            "num_reconstructions": _integer(1, num_images, " (num_images)"),
+        }
         rules |= {"pool_size": pool, "num_grid_images": _integer(2, num_images, " (num_images)")}
     return rules
 

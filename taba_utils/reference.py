@@ -35,24 +35,26 @@ LEAST_RELATIVE, LEAST_ABSOLUTE = 1e-4, 1e-5
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement that holds on a seed if its margin there is positive.
+    """A statement that holds if its margin is positive.
 
     Attributes:
         text: the statement, with where the paper makes it.
-        margins: one number per seed.
+        margins: one number per seed, or per image where images are independent.
+        of: what there is one margin of, in the plural.
     """
 
     text: str
     margins: tuple[float, ...]
+    of: str = "seeds"
 
     @property
     def mean(self) -> float:
-        """Mean margin over the seeds."""
+        """Mean margin."""
         return float(np.mean(self.margins))
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the mean; infinite for a single seed."""
+        """Standard error of the mean; infinite for a single margin."""
         count = len(self.margins)
         return float(np.std(self.margins, ddof=1) / math.sqrt(count)) if count > 1 else math.inf
 
@@ -64,11 +66,11 @@ class Claim:
         return "holds" if self.mean > 0 else "does not hold"
 
     @property
-    def seeds_needed(self) -> float:
-        """Seeds after which this mean and spread would decide; NaN if over 10,000, or unknown from a single one."""
-        seeds = np.arange(2, 10_001)
-        errors = self.standard_error * np.sqrt(len(self.margins) / seeds)
-        enough = seeds[abs(self.mean) > _student(seeds) * errors]
+    def needed(self) -> float:
+        """Margins after which this mean and spread would decide; NaN if over 100,000, or unknown from a single one."""
+        numbers = np.arange(2, 100_001)
+        errors = self.standard_error * np.sqrt(len(self.margins) / numbers)
+        enough = numbers[abs(self.mean) > _student(numbers) * errors]
         return float(enough[0]) if len(enough) else math.nan
 
 
@@ -104,18 +106,25 @@ class Run:
         self.numbers[_new(name, self.numbers)] = _floats("values", name, values)
         self.resolutions[name] = resolution
 
-    def claim(self, text: str, margins: Iterable[float]) -> None:
-        """State a claim by its margin on each seed, positive where it holds; raises as `record` does."""
+    def claim(self, text: str, margins: Iterable[float], of: str = "seeds") -> None:
+        """State a claim by its margins, positive where it holds; raises as `record` does.
+
+        Args:
+            margins: one per seed; or one per image of all seeds, where each has its own: an image depends on (seed,
+                image) alone, so images are as independent as seeds are, and there are more of them.
+            of: what there is one margin of, in the plural.
+        """
         new = _new(text, [claim.text for claim in self.claims])
-        self.claims.append(Claim(new, tuple(_floats("margins", text, margins))))
+        self.claims.append(Claim(new, tuple(_floats("margins", text, margins)), of))
 
     def claims_table(self) -> pd.DataFrame:
-        """Claim by claim: verdict, mean margin, its standard error, number of seeds, and how many would decide."""
+        """Claim by claim: verdict, mean margin, its standard error, of how many, and how many would decide."""
         rows = [
-            (c.text, c.verdict, c.mean, c.standard_error, len(c.margins), c.seeds_needed) for c in self.claims
+            (c.text, c.verdict, c.mean, c.standard_error, f"{len(c.margins)} {c.of}", c.needed)
+            for c in self.claims
         ]
-        columns = ["claim", "verdict", "margin", "standard error", "seeds", "seeds needed"]
-        return pd.DataFrame(rows, columns=columns).set_index("claim").round(4)
+        columns = ["claim", "verdict", "margin", "standard error", "of", "needed"]
+        return pd.DataFrame(rows, columns=columns).set_index("claim").round(4).astype({"needed": "Int64"})
 
     def verdicts(self) -> str:
         """One line a claim; text that does not change in the last digits."""

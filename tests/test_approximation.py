@@ -13,6 +13,7 @@ from taba_utils.approximation import (
     expected_error,
     gain_after_exact_steps,
     replaced_steps,
+    variance_with_gain,
 )
 from taba_utils.ddim import invert, sample
 from taba_utils.denoiser import Denoiser
@@ -303,6 +304,18 @@ def test_a_plain_area_loses_everything_without_an_exact_step_and_half_with_two()
     assert gains[-1] == 1
 
 
+@pytest.mark.parametrize("variance", [1e-6, 0.003, 0.2])
+def test_the_variance_of_a_gain_is_found_again(variance):
+    schedule = half_plain().schedule(50)
+    gain = gain_after_exact_steps(schedule, variance)[0].item()
+    assert variance_with_gain(schedule, gain) == pytest.approx(variance, rel=1e-6)
+
+
+@pytest.mark.parametrize("gain", [-0.1, 1.5, math.nan])
+def test_no_variance_has_an_impossible_gain(gain):
+    assert math.isnan(variance_with_gain(half_plain().schedule(50), gain))
+
+
 def test_figure_4_draws_the_mean_scale_and_shades_the_first_steps():
     watching = run(20, 3)
     axes = figures_steps.error_per_step({"toy": (watching.errors, watching.standard_errors)}, first=2).axes[0]
@@ -315,12 +328,17 @@ def test_figure_4_draws_the_mean_scale_and_shades_the_first_steps():
 
 
 def test_the_lines_over_exact_steps_are_means_over_seeds():
-    columns = {"noise error": [4.0, 1.0, 6.0, 3.0], "image error": 1.0, "correlation": [0.9, 0.5, 0.7, 0.3]}
+    columns = {
+        "noise error": [4.0, 1.0, 6.0, 3.0],
+        "image error": 1.0,
+        "excess": [0.9, 0.5, 0.7, 0.3],
+        "neighbours": 0.1,
+    }
     table = pd.DataFrame({"seed": [0, 0, 1, 1], "replaced": [0, 3, 0, 3], **columns})
-    left, right = figures_steps.exact_first_steps(table, white=0.25).axes
+    left, right = figures_steps.exact_first_steps(table).axes
     assert left.lines[0].get_ydata().tolist() == [5, 2]
     assert right.lines[0].get_ydata().tolist() == pytest.approx([0.8, 0.4])
-    assert set(right.lines[-1].get_ydata()) == {0.25}
+    assert right.lines[1].get_ydata().tolist() == [0.1, 0.1]
 
 
 def test_measured_gains_are_drawn_beside_the_predicted_ones():

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import ViTConfig, ViTModel
 
 import taba_utils as taba
-from taba_utils import evaluators, figures_editing
+from taba_utils import evaluators, figures_editing, metrics
 from taba_utils.evaluators import JudgeMissing, Measure, MiniClip, MiniFeatures, real, remembered
 from taba_utils.models import mini, mini_clip
 from taba_utils.paper import BETTER
@@ -380,6 +380,26 @@ def test_features_of_real_pictures_are_those_of_their_middle_at_the_models_size(
         evaluators.reference_features(judge, tmp_path / "cache")
 
 
+def test_the_first_pictures_of_a_folder_are_of_all_its_kinds(tmp_path):
+    for i in range(40):
+        (tmp_path / f"{i // 20}").mkdir(exist_ok=True)
+        Image.new("RGB", (32, 32), (i, i, i)).save(tmp_path / f"{i // 20}" / f"{i:02}.png")
+    grey = SimpleNamespace(features=lambda pixels: 255 * pixels[:, :1, 0, 0], name="grey", digest="grey")
+    found = evaluators.reference_features(grey, tmp_path).flatten().round().int().tolist()
+    assert sorted(found) == list(range(40)) and 5 <= sum(i < 20 for i in found[:20]) <= 15
+    assert found == evaluators.reference_features(grey, tmp_path).flatten().round().int().tolist()
+
+
+def test_the_quality_of_a_set_has_the_three_measures_of_fig_5(tmp_path):
+    judge, pixels = MiniFeatures(), images(6, size=32)
+    real = evaluators.reference_features(judge)[:50]
+    found = evaluators.set_quality(judge, pixels, real, 20, tmp_path)
+    features = judge.features(pixels)
+    precision, recall = metrics.precision_recall(features, real[:20])
+    distance = metrics.frechet_distance(features, real)
+    assert found == {"Fréchet distance": pytest.approx(distance), "precision": precision, "recall": recall}
+
+
 def test_the_shipped_features_are_those_of_garments():
     assert evaluators.reference_features(MiniFeatures()).shape == (10_000, 128)
 
@@ -405,7 +425,7 @@ def test_models_whose_condition_cannot_be_replaced_are_refused():
 def test_images_are_clipped_for_the_judges_and_keep_their_contrast():
     denoiser = taba.load_model("gaussian")
     x = torch.tensor([-3.0, -0.5, 0.0, 0.5, 3.0]).expand(3, 3, 1, 5)
-    assert evaluators.decoded(denoiser, x, batch_size=2)[2, 0, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert evaluators.decoded(denoiser, x)[2, 0, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]
 
 
 def test_edits_are_scored_in_the_papers_order_each_against_its_own(tmp_path):
@@ -435,8 +455,10 @@ def test_fig_7_has_a_panel_a_model_and_a_line_a_measure():
     lines = [("one", "LPIPS", "LPIPS"), ("one", "DINO-like (judge)", "DINO"), ("two", "SSIM", "SSIM")]
     rows = [(*line, k, 2.0 * place) for line in lines for place, k in enumerate([0, 3, "noise"])]
     columns = ["model", "measure", "quantity", "replaced", "improvement"]
-    one, two = figures_editing.improvement(pd.DataFrame(rows, columns=columns)).axes
-    assert [line.get_label() for line in one.get_lines()[1:]] == ["LPIPS", "DINO-like (judge)"]
+    one, two = figures_editing.improvement(pd.DataFrame(rows, columns=columns).assign(error=0.5)).axes
+    assert [text.get_text() for text in one.get_legend().get_texts()] == ["LPIPS", "DINO-like (judge)"]
+    bars = two.collections[0].get_segments()
+    assert [bar[:, 1].tolist() for bar in bars] == [[-1, 1], [1, 3], [3, 5]]  # two standard errors
     assert [line.get_linestyle() for line in one.get_lines()[1:]] == ["-", "--"]
     assert list(two.get_lines()[1].get_ydata()) == [0, 2, 4]
     assert [tick.get_text() for tick in two.get_xticklabels()] == ["0", "3", "noise"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import taba_utils as taba
-from taba_utils.interpolation import slerp, slerp_rowwise
+from taba_utils.interpolation import pair_conditions, slerp, slerp_rowwise
 
 BOTH = pytest.mark.parametrize("method", [slerp, slerp_rowwise])
 
@@ -171,3 +171,8 @@ def test_samples_without_a_direction_are_refused(value):
     y[2] = value
     with pytest.raises(ValueError, match="y must hold finite samples that are not zero"):
         slerp(x, y, 0.5)
+
+
+def test_a_pair_shares_the_condition_of_its_first_image():
+    assert pair_conditions([4, 7, 1, 2, 9]) == [4, 4, 1, 1, 9]
+    assert pair_conditions(None) is None

@@ -156,3 +156,18 @@ def test_grids_that_do_not_fit_and_shares_out_of_range_are_refused():
         metrics.pool_mask(plain, (4, 3, 3))
     with pytest.raises(ValueError, match="share must be above 0 and at most 1, got 0"):
         metrics.pool_mask(plain, (4, 2, 2), share=0)
+
+
+def test_change_is_that_of_each_image_on_its_own_pixels():
+    x, y = torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4)
+    y[0, :, :2] = 0.25
+    plain = torch.zeros(2, 4, 4, dtype=torch.bool)
+    plain[0, :2] = True
+    on_plain, on_others = metrics.per_area_change(x, y, plain)
+    assert on_plain[0] == 0.25 and on_others.tolist() == [1, 1]
+    assert on_plain[1].isnan()  # an image without plain pixels
+
+
+def test_change_refuses_a_mask_of_another_size():
+    with pytest.raises(ValueError, match=r"plain \(N, H, W\), got \(2, 3, 4, 4\), .* and \(2, 4, 5\)"):
+        metrics.per_area_change(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 5).bool())

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from taba_utils.metrics import accuracy_over_divisions, assignment, assignment_accuracy, nearest
+from taba_utils.metrics import accuracy_over_divisions, assignment, assignment_accuracy, attractors, nearest
 
 
 def two_sets(n: int = 40, m: int = 40, shape: tuple[int, ...] = (3, 4, 4), seed: int = 0):
@@ -157,3 +157,21 @@ def test_twenty_thousand_against_twenty_thousand_fit_in_two_gigabytes():
     assert (
         float(found.stdout) < 2048
     )  # MiB; about 920 are torch's, and the distances in float32 would be 1526
+
+
+def test_attractors_count_wrong_queries_alone():
+    indices, share = attractors(
+        torch.tensor([0, 4, 2, 4, 4, 2, 4])
+    )  # right: 0, 2, 4; wrong: 1, 3, 6 at 4, 5 at 2
+    assert indices.tolist() == [4, 2] and share == 1
+    assert attractors(torch.tensor([0, 4, 2, 4, 4, 2, 4]), 1)[1] == 3 / 4
+
+
+def test_without_wrong_queries_nothing_is_attracted():
+    assert math.isnan(attractors(torch.arange(5))[1])
+
+
+@pytest.mark.parametrize("count", [0, 6])
+def test_attractors_are_some_of_the_candidates(count):
+    with pytest.raises(ValueError, match=f"count must be between 1 and 5, got {count}"):
+        attractors(torch.arange(5), count)

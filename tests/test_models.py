@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import taba_utils as taba
 from taba_utils.evaluators import MiniFeatures
-from taba_utils.models import ZOO, mini
+from taba_utils.models import ZOO, autoencoder, mini
 from taba_utils.models.adm import ADM_32, ADM_64, ADM_256
 from taba_utils.models.deepfloyd_if import DeepFloydIF, draw_prompts
 from taba_utils.models.openai_format import build_unet, complete
@@ -37,6 +37,19 @@ def test_the_zoo_keeps_its_word(name):
     assert denoiser.encode(denoiser.decode(x)).shape == x.shape
     denoiser.decode(x).clamp_(-1, 1)  # an inference tensor would refuse
     assert (denoiser.sample_condition(2) is None) == (entry.condition == "none")
+
+
+def test_an_autoencoder_takes_any_number_of_images_in_small_parts(monkeypatch):
+    mini_autoencoder = mini.load_mini_autoencoder()
+    pixels = torch.rand(7, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    latents = mini_autoencoder.encode(pixels)
+    again, sizes, network = mini_autoencoder.decode(latents), [], mini_autoencoder.network
+    monkeypatch.setattr(autoencoder, "MOST_PIXELS", 3 * 32 * 32)
+    network.encoder.register_forward_pre_hook(lambda _, x: sizes.append(len(x[0])))
+    network.decoder.register_forward_pre_hook(lambda _, x: sizes.append(len(x[0])))
+    torch.testing.assert_close(mini_autoencoder.encode(pixels), latents, atol=1e-5, rtol=0)
+    torch.testing.assert_close(mini_autoencoder.decode(latents), again, atol=1e-5, rtol=0)
+    assert sizes == [3, 3, 1, 3, 3, 1]
 
 
 @pytest.mark.parametrize("name", BUILD)

@@ -99,6 +99,11 @@ def test_judges_of_garments_do_not_judge_other_pictures(judged):
             {"num_grid_images": 5},
             r"num_grid_images must be a whole number between 2 and 4 \(num_images\), got 5",
         ),
+        (
+            {"num_images": 8, "num_edits": 5},
+            r"num_edits must be a whole number between 2 and 4 \(half of num_images: .*, got 5",
+        ),
+        ({"num_reconstructions": 5}, r"num_reconstructions must be .* 4 \(num_images\), got 5"),
         ({"threshold": 0}, "threshold must be a number between 1e-06 and 2"),
         ({"pool_size": 1}, "pool_size must be a whole number between 2 and"),
         ({"pool_size": 2, "num_images": "4"}, "num_images must be a whole number .* got '4'"),

@@ -59,11 +59,11 @@ def test_a_claim_is_decided_by_a_95_percent_confidence_interval(margins, verdict
 
 def test_the_seeds_that_would_decide_are_those_at_which_the_interval_leaves_zero():
     margins = (1.0, 0.5, 0.1)
-    needed = int(Claim("", margins).seeds_needed)
+    needed = int(Claim("", margins).needed)
     spread, factor = np.std(margins, ddof=1), stats.t.ppf(0.975, [needed - 2, needed - 1])
     assert factor[1] * spread / needed**0.5 < np.mean(margins) < factor[0] * spread / (needed - 1) ** 0.5
-    assert Claim("", (1.0, 1.1, 0.9)).seeds_needed == 2
-    assert math.isnan(Claim("", (1.0,)).seeds_needed) and math.isnan(Claim("", (0.0, 0.0)).seeds_needed)
+    assert Claim("", (1.0, 1.1, 0.9)).needed == 2
+    assert math.isnan(Claim("", (1.0,)).needed) and math.isnan(Claim("", (0.0, 0.0)).needed)
 
 
 def test_a_run_agrees_with_the_reference_it_wrote(folder, monkeypatch):
@@ -239,3 +239,12 @@ def test_the_claims_table_and_the_verdicts_say_the_same():
     assert made.verdicts() == "holds: latents differ"
     assert made.claims_table().loc["latents differ", "verdict"] == "holds"
     assert made.claims_table().loc["latents differ", "margin"] == 1
+
+
+def test_the_claims_table_says_of_how_many_a_claim_is():
+    made = run()
+    made.claim("edits differ", [0.1, 0.2, 0.3, -0.1], of="edits")
+    table = made.claims_table()
+    assert table.loc["edits differ", "of"] == "4 edits"
+    assert table.loc["edits differ", "needed"] == Claim("", (0.1, 0.2, 0.3, -0.1)).needed
+    assert table.loc["latents differ", "of"].endswith(" seeds")

@@ -132,13 +132,19 @@ def train(
 
 
 def arguments(
-    description: str, steps: int, folder: str, shipped: bool = False, coarse: float | None = None
+    description: str,
+    steps: int,
+    folder: str,
+    shipped: bool = False,
+    coarse: float | None = None,
+    perception: float | None = None,
 ) -> argparse.Namespace:
     """Command line of every training script: --steps, --device, --folder, --compile.
 
     Args:
         shipped: whether training can go on from the weights in the package (--shipped).
         coarse: default of --coarse, where the loss has coarse terms.
+        perception: default of --perception, where the steps have weights.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--steps", type=int, default=steps, help="optimiser steps in all")
@@ -165,6 +171,13 @@ def arguments(
             type=float,
             default=coarse,
             help="weight of the coarse loss: it brings the right backdrop soon and costs sharpness; 0 for the last steps",
+        )
+    if perception is not None:
+        parser.add_argument(
+            "--perception",
+            type=float,
+            default=perception,
+            help="exponent of P2 weighting: with a larger one for the last steps, more samples are what they should be",
         )
     return parser.parse_args()
 

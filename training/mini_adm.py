@@ -14,9 +14,9 @@ from training.noise_prediction import PERCEPTION, noise_loss, preview_samples
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=20_000, folder="runs/mini-adm", shipped=True)
+    given = arguments(__doc__, steps=20_000, folder="runs/mini-adm", shipped=True, perception=PERCEPTION)
     torch.manual_seed(0)
-    run(build_mini_adm(), given, perception=PERCEPTION)
+    run(build_mini_adm(), given, perception=given.perception)
 
 
 def run(unet: UNet2DModel, given: argparse.Namespace, keep: tuple[int, ...] = (), **weights: float) -> None:

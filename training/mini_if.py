@@ -1,7 +1,8 @@
-"""Train mini-if: `python -m training.mini_if`, then `python -m training.mini_if --steps 41000 --coarse 0`.
+"""Train mini-if: `python -m training.mini_if`, then with `--steps 41000 --coarse 0`, then with
+`--steps 50000 --coarse 0 --perception 1.5`.
 
 Resumes where it stopped; needs mini-clip. The coarse loss of the first 24,000 steps brings the right backdrops, the steps
-without it sharpen the garments.
+without it sharpen the garments, and the last ones attend to the noise levels at which it is settled what the garment is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from training.noise_prediction import COARSE, PERCEPTION, dropped, noise_loss, p
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=24_000, folder="runs/mini-if", shipped=True, coarse=COARSE)
+    own = {"coarse": COARSE, "perception": PERCEPTION}
+    given = arguments(__doc__, steps=24_000, folder="runs/mini-if", shipped=True, **own)
     torch.manual_seed(0)
     data, clip = load_fashion("train"), load_mini_clip(given.device)
     scheduler = DDIMScheduler(TRAINING_STEPS, beta_schedule="squaredcos_cap_v2")
@@ -33,14 +35,15 @@ def main() -> None:
         states = encode_text(clip, prompts).clone()
         predict = lambda x, t: model(x, t, encoder_hidden_states=states).sample  # noqa: E731
         clean = to_model_range(data.images[indices])
-        return noise_loss(predict, clean, scheduler, generator, given.device, given.coarse, PERCEPTION)
+        weights = {"coarse": given.coarse, "perception": given.perception}
+        return noise_loss(predict, clean, scheduler, generator, given.device, **weights)
 
     def preview(model, path):
         states = encode_text(clip, sample_prompts(40))
         predict = lambda x, t: model(x, t, encoder_hidden_states=states).sample  # noqa: E731
         preview_samples(predict, (3, 32, 32), scheduler, path, device=given.device)
 
-    recipe = Recipe.given(given, loss=f"coarse {given.coarse:g} and perception {PERCEPTION}")
+    recipe = Recipe.given(given, loss=f"coarse {given.coarse:g} and perception {given.perception:g}")
     train(build_mini_if(), loss, len(data), recipe, given.folder, preview)
 
 

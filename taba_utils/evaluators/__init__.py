@@ -8,10 +8,10 @@ import torch
 
 from taba_utils.evaluators import real
 from taba_utils.evaluators.cache import remembered
-from taba_utils.evaluators.editing import Edits, Score, decoded, edit_conditions, edit_scores
+from taba_utils.evaluators.editing import Edits, Score, decoded, edit_conditions, edit_scores, picture_size
 from taba_utils.evaluators.judge import FeatureJudge, Judge, JudgeMissing, Measure, PairJudge, TextJudge
 from taba_utils.evaluators.mini import MiniClip, MiniFeatures
-from taba_utils.evaluators.references import reference_features
+from taba_utils.evaluators.references import reference_features, set_quality
 
 __all__ = [
     "Edits",
@@ -30,8 +30,10 @@ __all__ = [
     "list_feature_judges",
     "list_judges",
     "load_judges",
+    "picture_size",
     "reference_features",
     "remembered",
+    "set_quality",
 ]
 
 FEATURE_JUDGES: dict[str, Callable[..., FeatureJudge]] = {

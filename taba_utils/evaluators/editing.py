@@ -79,13 +79,17 @@ def edit_conditions(denoiser: Denoiser, n: int, seed: int = 0) -> tuple[list, li
     raise ValueError(f"conditions of {denoiser.name} must differ, got {source[same[0]]!r} in every draw")
 
 
-def decoded(denoiser: Denoiser, image: torch.Tensor, batch_size: int = 32) -> torch.Tensor:
+def decoded(denoiser: Denoiser, image: torch.Tensor) -> torch.Tensor:
     """x_0 as the judges want it, (x.clamp(-1, 1) + 1) / 2 of the decoded image: (N, 3, H, W) in [0, 1].
 
     The authors' code stretches each image to its own minimum and maximum instead, which hides lost contrast.
     """
-    pixels = torch.cat([denoiser.decode(part) for part in image.split(batch_size)])
-    return (pixels.float().clamp(-1, 1) + 1) / 2
+    return (denoiser.decode(image).float().clamp(-1, 1) + 1) / 2
+
+
+def picture_size(denoiser: Denoiser) -> tuple[int, int]:
+    """(H, W) of a model's decoded images."""
+    return tuple(denoiser.decode(denoiser.sample_noise(1)).shape[2:])
 
 
 def edit_scores(

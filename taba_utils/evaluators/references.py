@@ -15,6 +15,7 @@ from taba_utils.evaluators.cache import remembered
 from taba_utils.evaluators.judge import FeatureJudge
 from taba_utils.evaluators.mini import MiniFeatures
 from taba_utils.fashion import load_fashion
+from taba_utils.metrics import frechet_distance, precision_recall
 from taba_utils.models.mini import WEIGHTS
 from taba_utils.trajectories import SHARD_SIZE
 
@@ -39,7 +40,8 @@ def reference_features(
         cache_dir: see `Trajectories`.
 
     Returns:
-        (M, d), float32.
+        (M, d), float32; pictures of a folder in a random order that is always the same, so that the first few are of all
+        its kinds.
 
     Raises:
         ValueError: no pictures in `folder`.
@@ -49,6 +51,30 @@ def reference_features(
         return load_file(WEIGHTS / "mini-features" / "reference.safetensors")["features"].float()
     shards = _garments() if folder is None else _pictures(Path(folder), size)
     return torch.cat([remembered(judge.features, shard, cache_dir=cache_dir) for shard in shards])
+
+
+def set_quality(
+    judge: FeatureJudge,
+    pixels: torch.Tensor,
+    real: torch.Tensor,
+    num_real: int,
+    cache_dir: str | Path | None = None,
+) -> dict[str, float]:
+    """The three measures of Fig. 5 of a set of images, on a judge's features.
+
+    Args:
+        judge: any with features.
+        pixels: (N, 3, H, W) in [0, 1], N at least 4.
+        real: (M, d), of the same judge, from `reference_features`; the Fréchet distance uses all of them.
+        num_real: how many of them precision and recall use, at least 4.
+        cache_dir: of known features, see `Trajectories`.
+
+    Returns:
+        "Fréchet distance", "precision" and "recall".
+    """
+    features = remembered(judge.features, pixels, cache_dir=cache_dir)
+    precision, recall = precision_recall(features, real[:num_real])
+    return {"Fréchet distance": frechet_distance(features, real), "precision": precision, "recall": recall}
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -65,6 +91,7 @@ def _pictures(folder: Path, size: tuple[int, int]) -> Iterator[torch.Tensor]:
     files = picture_files(folder)
     if not files:
         raise ValueError(f"folder must hold pictures ({', '.join(SUFFIXES)}), got {folder}")
+    files = [files[i] for i in torch.randperm(len(files), generator=torch.Generator().manual_seed(0))]
     for start in tqdm(range(0, len(files), SHARD_SIZE), desc="real images", disable=len(files) < 1000):
         yield torch.stack([_picture(path, size) for path in files[start : start + SHARD_SIZE]])
 

@@ -2,11 +2,18 @@
 
 from taba_utils.metrics.alignment import cka, svcca
 from taba_utils.metrics.approximation import ApproximationErrors, approximation_error
-from taba_utils.metrics.areas import AreaStatistics, per_area_statistics, plain_mask, pool_mask
+from taba_utils.metrics.areas import (
+    AreaStatistics,
+    per_area_change,
+    per_area_statistics,
+    plain_mask,
+    pool_mask,
+)
 from taba_utils.metrics.assignment import (
     DivisionAccuracies,
     accuracy_over_divisions,
     assignment_accuracy,
+    attractors,
     nearest,
 )
 from taba_utils.metrics.correlation import correlation_floor, spatial_autocorrelation, top_k_correlation
@@ -24,6 +31,7 @@ __all__ = [
     "angles",
     "approximation_error",
     "assignment_accuracy",
+    "attractors",
     "cka",
     "correlation_floor",
     "frechet_distance",
@@ -33,6 +41,7 @@ __all__ = [
     "most_probable_triangle",
     "most_probable_triple",
     "nearest",
+    "per_area_change",
     "per_area_statistics",
     "per_image_error",
     "plain_mask",

@@ -101,5 +101,28 @@ def per_area_statistics(noise: torch.Tensor, latent: torch.Tensor, plain: torch.
     )
 
 
+def per_area_change(
+    x: torch.Tensor, y: torch.Tensor, plain: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean |x - y| of each image on its plain pixels and on the others; NaN where there is no such pixel.
+
+    Args:
+        x, y: (N, C, H, W), float; computed in float64.
+        plain: (N, H, W), bool.
+
+    Returns:
+        Two of (N,), float64.
+
+    Raises:
+        ValueError: shapes that do not belong together.
+    """
+    if x.shape != y.shape or plain.shape != (len(x), *x.shape[2:]):
+        shapes = f"{tuple(x.shape)}, {tuple(y.shape)} and {tuple(plain.shape)}"
+        raise ValueError(f"x and y must be (N, C, H, W) and plain (N, H, W), got {shapes}")
+    change = (x.double() - y.double()).abs().mean(dim=1)
+    means = [(change * mask).sum(dim=(1, 2)) / mask.sum(dim=(1, 2)) for mask in (plain, ~plain)]
+    return means[0], means[1]
+
+
 def _spread(x: torch.Tensor) -> float:
     return (x - x.mean()).square().mean().sqrt().item()

@@ -108,6 +108,27 @@ def nearest(queries: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
     return found
 
 
+def attractors(assigned: torch.Tensor, count: int = 2) -> tuple[torch.Tensor, float]:
+    """The candidates that attract most wrongly assigned queries (App. E.3, Figs. 12B and 13B).
+
+    Args:
+        assigned: (N,), int, from `nearest`; query i belongs to candidate i.
+        count: how many attractors, 1..N.
+
+    Returns:
+        Their indices, (count,), the strongest first; and the share of wrongly assigned queries that they attract, NaN
+        if none is assigned wrongly.
+
+    Raises:
+        ValueError: a count out of range.
+    """
+    if not 1 <= count <= len(assigned):
+        raise ValueError(f"count must be between 1 and {len(assigned)}, got {count}")
+    wrong = assigned[assigned != torch.arange(len(assigned), device=assigned.device)]
+    numbers, indices = torch.bincount(wrong, minlength=len(assigned)).sort(descending=True, stable=True)
+    return indices[:count], numbers[:count].sum().item() / len(wrong) if len(wrong) else math.nan
+
+
 def _decide(scores, unsure, queries: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
     """Lowest score of each row, (n, M) -> (n,); those within `unsure`, (n,), of it by their definition."""
     best, found = scores.min(dim=1)

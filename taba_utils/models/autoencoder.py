@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from diffusers import AutoencoderKL, VQModel
 
+MOST_IMAGES, MOST_PIXELS = 64, 2**19  # that go through the network at once: 8 of 256x256
+
 
 class Autoencoder:
-    """A diffusers autoencoder with its scaling factor.
+    """A diffusers autoencoder with its scaling factor; any number of images go through it in small parts.
 
     Args:
         network: AutoencoderKL, or VQModel (which quantises in `decode`).
@@ -21,12 +23,28 @@ class Autoencoder:
     @torch.no_grad()
     def decode(self, image: torch.Tensor) -> torch.Tensor:
         """(N, C, h, w) in diffusion space to pixels (N, 3, H, W), in [-1, 1] but not clipped."""
-        latents = image.to(self.network.device, self.network.dtype) / self.scaling_factor
-        return self.network.decode(latents).sample.to(image)
+        return torch.cat([self._decode(part) for part in image.split(self._at_once(image, self._factor))])
 
     @torch.no_grad()
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels (N, 3, H, W) in [-1, 1] to diffusion space (N, C, h, w): the mode of the posterior."""
+        return torch.cat([self._encode(part) for part in pixels.split(self._at_once(pixels, 1))])
+
+    def _decode(self, image: torch.Tensor) -> torch.Tensor:
+        latents = image.to(self.network.device, self.network.dtype) / self.scaling_factor
+        return self.network.decode(latents).sample.to(image)
+
+    def _encode(self, pixels: torch.Tensor) -> torch.Tensor:
         encoded = self.network.encode(pixels.to(self.network.device, self.network.dtype))
         latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
         return (self.scaling_factor * latents).to(pixels)
+
+    @property
+    def _factor(self) -> int:
+        """Pixels along an edge of a latent's cell."""
+        return 2 ** (len(self.network.config.block_out_channels) - 1)
+
+    @staticmethod
+    def _at_once(x: torch.Tensor, factor: int) -> int:
+        pixels = x.shape[-2] * x.shape[-1] * factor**2
+        return max(1, min(MOST_IMAGES, MOST_PIXELS // pixels))
