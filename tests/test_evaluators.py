@@ -384,10 +384,20 @@ def test_the_first_pictures_of_a_folder_are_of_all_its_kinds(tmp_path):
     for i in range(40):
         (tmp_path / f"{i // 20}").mkdir(exist_ok=True)
         Image.new("RGB", (32, 32), (i, i, i)).save(tmp_path / f"{i // 20}" / f"{i:02}.png")
-    grey = SimpleNamespace(features=lambda pixels: 255 * pixels[:, :1, 0, 0], name="grey", digest="grey")
-    found = evaluators.reference_features(grey, tmp_path).flatten().round().int().tolist()
+
+    class Grey:
+        name = digest = "grey"
+
+        def features(self, pixels):
+            return 255 * pixels[:, :1, 0, 0]
+
+    grey, cache = Grey(), tmp_path / "cache"
+    found = evaluators.reference_features(grey, tmp_path, cache_dir=cache).flatten().round().int().tolist()
     assert sorted(found) == list(range(40)) and 5 <= sum(i < 20 for i in found[:20]) <= 15
-    assert found == evaluators.reference_features(grey, tmp_path).flatten().round().int().tolist()
+    assert (
+        found
+        == evaluators.reference_features(grey, tmp_path, cache_dir=cache).flatten().round().int().tolist()
+    )
 
 
 def test_the_quality_of_a_set_has_the_three_measures_of_fig_5(tmp_path):
