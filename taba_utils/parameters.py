@@ -134,8 +134,9 @@ def _count_rules(given: dict[str, Any]) -> dict[str, Rule]:
         rules |= {
             "num_edits": _integer(2, (num_images + 1) // 2, " (half of num_images: the firsts of pairs)"),
             "num_reconstructions": _integer(1, num_images, " (num_images)"),
+            "num_grid_images": _integer(2, num_images, " (num_images)"),
+            "pool_size": pool,
         }
-        rules |= {"pool_size": pool, "num_grid_images": _integer(2, num_images, " (num_images)")}
     return rules
 
 

@@ -16,6 +16,11 @@ from tqdm.auto import tqdm
 
 from taba_utils.models.mini import WEIGHTS
 
+LOSS_HELP = {
+    "coarse": "weight of the coarse loss: it brings the right backdrop soon and costs sharpness; 0 for the last steps",
+    "perception": "exponent of P2 weighting: with a larger one for the last steps, more samples are what they should be",
+}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -165,20 +170,9 @@ def arguments(
             const=WEIGHTS / Path(folder).name / "diffusion_pytorch_model.safetensors",
             help="where there is no checkpoint, go on from the weights in the package, with a new optimiser",
         )
-    if coarse is not None:
-        parser.add_argument(
-            "--coarse",
-            type=float,
-            default=coarse,
-            help="weight of the coarse loss: it brings the right backdrop soon and costs sharpness; 0 for the last steps",
-        )
-    if perception is not None:
-        parser.add_argument(
-            "--perception",
-            type=float,
-            default=perception,
-            help="exponent of P2 weighting: with a larger one for the last steps, more samples are what they should be",
-        )
+    for name, default in {"coarse": coarse, "perception": perception}.items():
+        if default is not None:
+            parser.add_argument(f"--{name}", type=float, default=default, help=LOSS_HELP[name])
     return parser.parse_args()
 
 
