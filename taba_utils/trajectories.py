@@ -46,7 +46,8 @@ class Trajectories:
         condition: None, or an entry for each image that will be asked for: a tensor, an array, or a list
             of tensors, numbers or strings.
         cache_dir: folder of the shards; None: $TABA_CACHE, or else ~/.cache/taba.
-        batch_size: images per network call, at most the 64 of a shard; changes speed, not results.
+        batch_size: images per network call; of 128 or more, two or more shards are computed together, as
+            suits a GPU. Changes speed, not results.
         keep_predictions: keep the sampler's own ε at levels 1..keep_predictions, for `replace_first`.
             Images that were stored without them are sampled again, once.
 
@@ -158,7 +159,7 @@ class Trajectories:
         return [result.image, *(own.values.unbind(dim=1) if watch else [])]
 
     def _invert(self, convention: str, replace_first: int, start: int, count: int) -> list[torch.Tensor]:
-        """x̂_T, (count, C, H, W), of images that lie in one shard."""
+        """x̂_T, (count, C, H, W)."""
         first = start - start % SHARD_SIZE
         shard = self._completed(self._sampling, self._sample, first, start - first + count)
         image, *kept = (values[start - first :] for values in shard)
@@ -177,29 +178,33 @@ class Trajectories:
         return [result.latent]
 
     def _completed(self, stores: list[_ShardStore], compute: Callable, start: int, count: int) -> list:
-        """The first `count` images of a shard from each store; what is missing is computed and stored."""
-        condition = self._condition(start, SHARD_SIZE)
-        found = [store.read(start, count, condition) for store in stores]
-        done = min(map(len, found))
-        if done == count:
-            return found
-        fresh = compute(start + done, count - done)
-        for place, (store, new) in enumerate(zip(stores, fresh, strict=True)):
-            if len(found[place]) < count:
-                found[place] = torch.cat([found[place][:done], new])
-                store.write(start, found[place], condition)
-        return found
+        """Images from `start` on, where a shard begins, from each store; what is missing is computed and stored."""
+        sizes = {first: min(SHARD_SIZE, start + count - first) for first in _shards(start, start + count)}
+        found = {
+            first: [store.read(first, size, self._condition(first, SHARD_SIZE)) for store in stores]
+            for first, size in sizes.items()
+        }
+        for begin, end in _missing(found, sizes):
+            fresh = compute(begin, end - begin)
+            for first in _shards(begin, end):
+                kept, last = max(begin - first, 0), first + sizes[first]
+                for place, (store, new) in enumerate(zip(stores, fresh, strict=True)):
+                    if len(found[first][place]) < sizes[first]:
+                        part = new[first + kept - begin : last - begin]
+                        found[first][place] = torch.cat([found[first][place][:kept], part])
+                        store.write(first, found[first][place], self._condition(first, SHARD_SIZE))
+        return [torch.cat(parts) for parts in zip(*found.values(), strict=True)]
 
     def _collect(self, n: int, stores: list[_ShardStore], compute: Callable, work: str) -> torch.Tensor:
-        """The first store's images 0..n-1, shard by shard."""
+        """The first store's images 0..n-1, as many shards at a time as a batch holds."""
         self._check_count(n)
         result = torch.empty(n, *self.denoiser.shape)
-        starts = range(0, n, SHARD_SIZE)
-        with progress(total=len(starts), desc=f"{self.denoiser.name}: {work}", unit="shard") as bar:
-            for start in starts:
-                count = min(SHARD_SIZE, n - start)
+        at_once = SHARD_SIZE * max(1, self.batch_size // SHARD_SIZE)
+        with progress(total=len(_shards(0, n)), desc=f"{self.denoiser.name}: {work}", unit="shard") as bar:
+            for start in range(0, n, at_once):
+                count = min(at_once, n - start)
                 result[start : start + count] = self._completed(stores, compute, start, count)[0]
-                bar.update()
+                bar.update(len(_shards(start, start + count)))
         return result
 
     def _store(self, kind: str, **more) -> _ShardStore:
@@ -235,6 +240,23 @@ class Trajectories:
             )
         if replace_first and convention != "target":
             raise ValueError(f'replace_first needs convention="target", got {convention!r}')
+
+
+def _shards(begin: int, end: int) -> range:
+    """First image of each shard that holds images begin..end-1."""
+    return range(begin - begin % SHARD_SIZE, end, SHARD_SIZE)
+
+
+def _missing(found: dict[int, list[torch.Tensor]], sizes: dict[int, int]) -> list[tuple[int, int]]:
+    """Stretches of images, (first, last + 1), that not every store has; neighbouring shards make one."""
+    stretches: list[tuple[int, int]] = []
+    for first, size in sizes.items():
+        done = min(map(len, found[first]))
+        if done == 0 and stretches and stretches[-1][1] == first:
+            stretches[-1] = (stretches[-1][0], first + size)
+        elif done < size:
+            stretches.append((first + done, first + size))
+    return stretches
 
 
 class _ShardStore:

@@ -110,7 +110,7 @@ def loss_of_error(wrong, **weights):
         alpha = alphas_cumprod(time).reshape(-1, 1, 1, 1)
         return (noisy - alpha.sqrt() * CLEAN) / (1 - alpha).sqrt() + wrong
 
-    value = noise_loss(predict, CLEAN, CHAIN, torch.Generator().manual_seed(0), "cpu", **weights).item()
+    value = noise_loss(predict, CLEAN, CHAIN, torch.Generator().manual_seed(0), **weights).item()
     return value, asked[0]
 
 

@@ -26,14 +26,12 @@ def run(unet: UNet2DModel, given: argparse.Namespace, keep: tuple[int, ...] = ()
         keep: steps to keep weights of.
         weights: `coarse` and `perception` of `noise_loss`.
     """
-    images = load_fashion("train").images
+    images = load_fashion("train").images.to(given.device)
     scheduler = DDIMScheduler(MINI_ADM_TRAINING_STEPS, beta_schedule="squaredcos_cap_v2")
 
     def loss(model, indices, generator):
         predict = lambda x, t: model(x, t).sample  # noqa: E731
-        return noise_loss(
-            predict, to_model_range(images[indices]), scheduler, generator, given.device, **weights
-        )
+        return noise_loss(predict, to_model_range(images[indices]), scheduler, generator, **weights)
 
     def preview(model, path):
         predict = lambda x, t: model(x, t).sample  # noqa: E731

@@ -15,16 +15,16 @@ KL_WEIGHT = 1e-4
 def main() -> None:
     given = arguments(__doc__, steps=4500, folder="runs/mini-autoencoder")
     torch.manual_seed(0)
-    images = load_fashion("train").images
+    images = load_fashion("train").images.to(given.device)
 
     def loss(model, indices, generator):
-        pixels = to_model_range(images[indices]).to(given.device)
+        pixels = to_model_range(images[indices])
         posterior = model.encode(pixels).latent_dist
         error = model.decode(posterior.sample(generator)).sample.float() - pixels
         return error.abs().mean() + error.square().mean() + KL_WEIGHT * posterior.kl().mean() / 256
 
     def preview(model, path):
-        pixels = to_model_range(images[:20]).to(given.device)
+        pixels = to_model_range(images[:20])
         with torch.inference_mode():
             again = model(pixels).sample
         save_image(torch.cat([pixels, again]).clamp(-1, 1) * 0.5 + 0.5, path, nrow=10)

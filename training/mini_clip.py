@@ -19,10 +19,11 @@ def main() -> None:
     data = load_fashion("train")
 
     def loss(model, indices, generator):
+        indices = indices.cpu()
         images = to_model_range(data.images[indices])
-        flip = torch.rand(len(images), generator=generator) < 0.5
-        images[flip] = images[flip].flip(3)
-        short = torch.rand(len(images), generator=generator) < SHORT
+        flip, brief = torch.rand(2, len(images), generator=generator, device=generator.device).cpu()
+        images[flip < 0.5] = images[flip < 0.5].flip(3)
+        short = brief < SHORT
         captions = [
             article(CLASSES[data.labels[i]]) if brief else data.caption(i)
             for i, brief in zip(indices, short, strict=True)

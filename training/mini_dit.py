@@ -12,18 +12,17 @@ from training.noise_prediction import PERCEPTION, dropped, noise_loss, preview_s
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=78_000, folder="runs/mini-dit", shipped=True)
+    given = arguments(__doc__, steps=78_000, folder="runs/mini-dit", shipped=True, perception=PERCEPTION)
     torch.manual_seed(0)
-    labels, null = load_fashion("train").labels, len(CLASSES)
-    latents, decode = training_latents(given.folder.parent), load_mini_autoencoder(given.device).decode
+    labels, null = load_fashion("train").labels.to(given.device), len(CLASSES)
+    latents = training_latents(given.folder.parent, given.device)
+    decode = load_mini_autoencoder(given.device).decode
     scheduler = DDIMScheduler(TRAINING_STEPS, beta_schedule="linear", clip_sample=False)
 
     def loss(model, indices, generator):
-        told = labels[indices].masked_fill(dropped(len(indices), generator), null).to(given.device)
+        told = labels[indices].masked_fill(dropped(len(indices), generator), null)
         predict = lambda x, t: model(x, t, class_labels=told).sample  # noqa: E731
-        return noise_loss(
-            predict, latents[indices], scheduler, generator, given.device, perception=PERCEPTION
-        )
+        return noise_loss(predict, latents[indices], scheduler, generator, perception=given.perception)
 
     def preview(model, path):
         told = torch.arange(40, device=given.device) % null
@@ -33,7 +32,7 @@ def main() -> None:
     model = build_mini_dit()
     for block in model.transformer_blocks:  # classes are dropped above, the same in every block
         block.norm1.emb.class_embedder.dropout_prob = 0.0
-    recipe = Recipe.given(given, loss=f"perception {PERCEPTION}")
+    recipe = Recipe.given(given, loss=f"perception {given.perception:g}")
     train(model, loss, len(latents), recipe, given.folder, preview)
 
 

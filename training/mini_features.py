@@ -11,15 +11,15 @@ from training.loop import Recipe, arguments, train
 
 
 def main() -> None:
-    given = arguments(__doc__, steps=4000, folder="runs/mini-features")
+    given = arguments(__doc__, steps=4000, folder="runs/mini-features", batch_size=128)
     torch.manual_seed(0)
     data = load_fashion("train")
+    images, labels = data.images.to(given.device), data.labels.to(given.device)
 
     def loss(model, indices, generator):
-        images = data.images[indices].float() / 255
-        return cross_entropy(model(images.to(given.device)).float(), data.labels[indices].to(given.device))
+        return cross_entropy(model(images[indices].float() / 255).float(), labels[indices])
 
-    recipe = Recipe.given(given, batch_size=128)
+    recipe = Recipe.given(given)
     train(MiniFeaturesNetwork(), loss, len(data), recipe, given.folder)
 
 

@@ -27,16 +27,16 @@ def main() -> None:
     given = arguments(__doc__, steps=24_000, folder="runs/mini-if", shipped=True, **own)
     torch.manual_seed(0)
     data, clip = load_fashion("train"), load_mini_clip(given.device)
+    images = data.images.to(given.device)
     scheduler = DDIMScheduler(TRAINING_STEPS, beta_schedule="squaredcos_cap_v2")
 
     def loss(model, indices, generator):
         drop = dropped(len(indices), generator)
-        prompts = ["" if gone else data.caption(i) for i, gone in zip(indices, drop, strict=True)]
+        prompts = ["" if gone else data.caption(i) for i, gone in zip(indices.tolist(), drop, strict=True)]
         states = encode_text(clip, prompts).clone()
         predict = lambda x, t: model(x, t, encoder_hidden_states=states).sample  # noqa: E731
-        clean = to_model_range(data.images[indices])
         weights = {"coarse": given.coarse, "perception": given.perception}
-        return noise_loss(predict, clean, scheduler, generator, given.device, **weights)
+        return noise_loss(predict, to_model_range(images[indices]), scheduler, generator, **weights)
 
     def preview(model, path):
         states = encode_text(clip, sample_prompts(40))

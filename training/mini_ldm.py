@@ -13,14 +13,13 @@ from training.noise_prediction import PERCEPTION, noise_loss, preview_samples, t
 def main() -> None:
     given = arguments(__doc__, steps=23_000, folder="runs/mini-ldm", shipped=True)
     torch.manual_seed(0)
-    latents, decode = training_latents(given.folder.parent), load_mini_autoencoder(given.device).decode
+    latents = training_latents(given.folder.parent, given.device)
+    decode = load_mini_autoencoder(given.device).decode
     scheduler = DDIMScheduler(TRAINING_STEPS, beta_schedule="linear", clip_sample=False)
 
     def loss(model, indices, generator):
         predict = lambda x, t: model(x, t).sample  # noqa: E731
-        return noise_loss(
-            predict, latents[indices], scheduler, generator, given.device, perception=PERCEPTION
-        )
+        return noise_loss(predict, latents[indices], scheduler, generator, perception=PERCEPTION)
 
     def preview(model, path):
         predict = lambda x, t: model(x, t).sample  # noqa: E731

@@ -26,7 +26,6 @@ def noise_loss(
     clean: torch.Tensor,
     scheduler: DDIMScheduler,
     generator: torch.Generator,
-    device: str,
     coarse: float = 0.0,
     perception: float = 0.0,
 ) -> torch.Tensor:
@@ -44,16 +43,15 @@ def noise_loss(
 
     Args:
         predict: (x_t, network time in 0..1000) -> ε.
-        clean: (N, C, H, W), x_0.
+        clean: (N, C, H, W), x_0, on the device of `generator`.
         coarse: weight of each coarse scale; 0 leaves them out.
         perception: γ; 0 weighs all steps alike.
     """
     total = scheduler.config.num_train_timesteps
-    noise = torch.randn(clean.shape, generator=generator)
-    steps = torch.randint(total, (len(clean),), generator=generator)
-    noisy = scheduler.add_noise(clean, noise, steps).to(device)
-    predicted = predict(noisy, (steps * (1000 / total)).to(device))
-    error, signal = predicted.float() - noise.to(device), scheduler.alphas_cumprod[steps].to(device)
+    noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+    steps = torch.randint(total, (len(clean),), generator=generator, device=clean.device)
+    predicted = predict(scheduler.add_noise(clean, noise, steps), steps * (1000 / total))
+    error, signal = predicted.float() - noise, scheduler.alphas_cumprod.to(clean.device)[steps]
     value = ((1 - signal) ** perception * error.square().mean(dim=(1, 2, 3))).mean()
     for k in SCALES if coarse else ():
         knowable = (1 - signal) / (1 - signal + (KNOWN * k) ** 2 * signal)
@@ -84,16 +82,16 @@ def preview_samples(
 
 def dropped(count: int, generator: torch.Generator) -> torch.Tensor:
     """Which of a batch's conditions are dropped, (count,) bool."""
-    return torch.rand(count, generator=generator) < DROP
+    return torch.rand(count, generator=generator, device=generator.device) < DROP
 
 
-def training_latents(folder: Path) -> torch.Tensor:
+def training_latents(folder: Path, device: str = "cpu") -> torch.Tensor:
     """The training set in mini-autoencoder's scaled latents, (60000, 4, 8, 8); kept in `folder`."""
-    autoencoder = load_mini_autoencoder()
+    autoencoder = load_mini_autoencoder(device)
     path = folder / f"latents-{weights_digest(autoencoder.network.state_dict())[:16]}.safetensors"
     if not path.exists():
         images = load_fashion("train").images
         parts = [autoencoder.encode(to_model_range(part)) for part in tqdm(images.split(64), desc="latents")]
         folder.mkdir(parents=True, exist_ok=True)
         save_file({"latents": torch.cat(parts).contiguous()}, path)
-    return load_file(path)["latents"]
+    return load_file(path, device)["latents"]
