@@ -285,7 +285,12 @@ def _write(path: Path, content: dict) -> None:
 
 
 MARKS = ("<!-- claims -->", "<!-- end of claims -->")
-PROFILES = ("mini", "mini-large", "mini-dit-large", "mini-if-large")  # in the README; of a claim, the last that states it
+PROFILES = (
+    "mini",
+    "mini-large",
+    "mini-dit-large",
+    "mini-if-large",
+)  # in the README; of a claim, the last that states it
 
 
 def claims_markdown(folder: Path, *larger: Path) -> str:

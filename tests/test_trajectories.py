@@ -106,6 +106,25 @@ def test_neither_shards_nor_micro_batches_change_the_result(runs, monkeypatch, s
     assert_same(made.image(30), image)
 
 
+def test_a_large_batch_takes_several_shards_at_once_and_only_those_that_are_missing(
+    runs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(trajectories, "SHARD_SIZE", 4)
+    taken = []
+    monkeypatch.setattr(
+        trajectories, "sample", lambda *given, **more: taken.append(len(given[1])) or sample(*given, **more)
+    )
+    image, latent = by_hand(18)
+    assert_same(runs(batch_size=9).image(18), image)
+    assert taken == [8, 8, 2]
+    _, second, *_ = shards(tmp_path, "image")
+    second.unlink()
+    made = runs(batch_size=9)
+    assert_same(made.latent(18), latent)
+    assert taken[3:] == [4]
+    assert made.evaluations == (4 + 18) * STEPS
+
+
 def test_given_starts_are_sampled_once(runs):
     start, told = torch.randn(70, *SHAPE, generator=torch.Generator().manual_seed(3)), list(range(70))
     expected = sample(Toy(), start, Toy().schedule(STEPS), told).image

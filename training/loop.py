@@ -87,9 +87,7 @@ def train(
     device = torch.device(recipe.device)
     model = model.to(device).train()
     fused = device.type == "cuda"
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, weight_decay=1e-4, fused=fused
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=1e-4, fused=fused)
     average = EMAModel(
         model.parameters(), decay=recipe.ema_decay, use_ema_warmup=True, power=0.75, foreach=True
     )
