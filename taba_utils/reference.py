@@ -2,9 +2,10 @@
 
 A reference is a JSON file `references/<profile>/<notebook>.json`. It is written when the environment
 variable TABA_REFERENCE is "update". With TABA_REFERENCE "tolerance" a second run, made with another
-micro-batch, widens each number's tolerance to ten times the difference that it finds: seeds fix everything
-but the order of floating-point sums, so that order is what differs between machines. Every seed's value is
-compared, not only their mean; NaN and infinity agree with nothing.
+micro-batch and other instructions of the processor, widens each number's tolerance to ten times the
+difference that it finds: seeds fix everything but the order of floating-point sums, so that order is what
+differs between machines. Every seed's value is compared, not only their mean; NaN and infinity agree with
+nothing.
 """
 
 from __future__ import annotations

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from diffusers import DDIMScheduler
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from training.loop import Progress, Recipe, batch_indices, train
 from training.measures import retrieval
 from training.mini_clip import matches, soft_contrastive
-from training.noise_prediction import noise_loss
+from training.noise_prediction import guided, noise_loss
 
 DATA = torch.linspace(-1, 1, 64)[:, None]
 
@@ -46,6 +47,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     fit(tmp_path / "parts", 10)
     resumed = fit(tmp_path / "parts", 20)
     torch.testing.assert_close(resumed.weight, whole.weight, rtol=1e-5, atol=1e-6)
+
+
+def test_the_average_begins_anew_with_a_new_optimiser(tmp_path):
+    fit(tmp_path / "first", 400)
+    far = tmp_path / "far.safetensors"
+    weights = load_file(tmp_path / "first" / "weights.safetensors")
+    with safe_open(tmp_path / "first" / "weights.safetensors", "pt") as file:
+        save_file({name: tensor + 2 for name, tensor in weights.items()}, far, file.metadata())
+    model = fit(tmp_path / "on", 500, shipped=far)
+    assert abs(model.weight.item() - 3) < 0.2  # an average that is 400 steps old would be at 3.8
 
 
 def test_training_goes_on_from_shipped_weights_with_a_record_of_both_runs(tmp_path):
@@ -127,6 +138,21 @@ def test_p2_weighting_divides_by_a_power_of_one_plus_the_signal_to_noise_ratio()
     value, time = loss_of_error(1.0, perception=0.5)
     signal_to_noise = alphas_cumprod(time) / (1 - alphas_cumprod(time))
     assert value == pytest.approx(((1 + signal_to_noise) ** -0.5).mean().item(), rel=1e-3)
+
+
+def test_guidance_goes_on_from_the_worse_prediction_through_the_better_one():
+    better, worse = torch.nn.Conv2d(1, 1, 1), torch.nn.Conv2d(1, 1, 1)
+    ask = lambda network: lambda x, time: network(x)  # noqa: E731
+    led = guided(ask(better), ask(worse), 1.5)(CLEAN, None)
+    torch.testing.assert_close(led, better(CLEAN) + 0.5 * (better(CLEAN) - worse(CLEAN)))
+    assert not led.requires_grad
+
+
+def test_a_teacher_takes_the_place_of_the_noise():
+    zero = lambda noisy, time: torch.zeros_like(noisy)  # noqa: E731
+    own = noise_loss(zero, CLEAN, CHAIN, torch.Generator().manual_seed(0)).item()
+    taught = noise_loss(zero, CLEAN, CHAIN, torch.Generator().manual_seed(0), teacher=zero).item()
+    assert own > 0.9 and taught == 0
 
 
 def test_a_short_caption_is_true_of_every_garment_of_its_class():

@@ -21,7 +21,7 @@ from taba_utils.evaluators import MiniFeatures
 from taba_utils.fashion import BACKDROPS, COLOURS, describe, load_fashion, measured_colours, to_model_range
 from taba_utils.models import mini
 from taba_utils.models.mini_clip import build_mini_clip, tokenize
-from training import measures
+from training import measures, mini_adm
 from training.measures import CONFIDENT, NUM_FRECHET, NUM_JUDGED, NUM_STEPS
 
 CONFIDENT_GOAL = 0.8
@@ -137,6 +137,9 @@ counted apart), {1000 * samples.seconds:.1f} ms with {torch.get_num_threads()} t
 - **Data**: {DATA}
 - **Diffusion**: noise prediction, cosine chain of 4,000 steps, time told to the network rescaled to 0..1000.
 - **Training**: `python -m training.mini_adm`, {training_facts(folder)}
+- **Guidance**: the steps with guidance taught it, instead of the noise, its own prediction led away from that of mini-adm-s
+  after {mini_adm.WORSE} steps (autoguidance, Karras et al., 2024; taught as by Meng et al., 2023). It is no longer the
+  best prediction of the noise of its data, but one whose samples look more like them.
 {WEIGHTS}
 
 {confidence(samples.pixels)}"""
@@ -209,6 +212,9 @@ stand-in for DiT-XL/2. {parameters(transformer)} parameters; an evaluation costs
 - **Data**: {DATA}
 - **Diffusion**: noise prediction, linear chain of 1,000 steps; one label in ten replaced by the null class.
 - **Training**: `python -m training.mini_dit`, {training_facts(folder)}
+- **Guidance**: the steps with guidance taught it, instead of the noise, its own prediction with classifier-free guidance
+  (Ho and Salimans, 2022; taught as by Meng et al., 2023). So w = 1 is one evaluation of a network that is already guided
+  a little, and another w guides it further.
 {WEIGHTS}
 
 {obedience({"garment, by mini-features": shares})}

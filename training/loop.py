@@ -19,6 +19,7 @@ from taba_utils.models.mini import WEIGHTS
 
 LOSS_HELP = {
     "coarse": "weight of the coarse loss: it brings the right backdrop soon and costs sharpness; 0 for the last steps",
+    "guidance": "w of the guided prediction of the weights in the package that is taught instead of the noise; 1 teaches noise",
     "perception": "exponent of P2 weighting: with a larger one for the last steps, more samples are what they should be",
 }
 
@@ -148,6 +149,7 @@ def arguments(
     shipped: bool = False,
     coarse: float | None = None,
     perception: float | None = None,
+    guidance: float | None = None,
     batch_size: int = 64,
 ) -> argparse.Namespace:
     """Command line of every training script: --steps, --batch-size, --device, --folder, --compile.
@@ -156,6 +158,7 @@ def arguments(
         shipped: whether training can go on from the weights in the package (--shipped).
         coarse: default of --coarse, where the loss has coarse terms.
         perception: default of --perception, where the steps have weights.
+        guidance: default of --guidance, where guidance can be taught.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--steps", type=int, default=steps, help="optimiser steps in all")
@@ -177,7 +180,7 @@ def arguments(
             const=WEIGHTS / Path(folder).name / "diffusion_pytorch_model.safetensors",
             help="where there is no checkpoint, go on from the weights in the package, with a new optimiser",
         )
-    for name, default in {"coarse": coarse, "perception": perception}.items():
+    for name, default in {"coarse": coarse, "perception": perception, "guidance": guidance}.items():
         if default is not None:
             parser.add_argument(f"--{name}", type=float, default=default, help=LOSS_HELP[name])
     return parser.parse_args()
@@ -263,15 +266,13 @@ def restore(path: Path, model, optimizer, average) -> Progress:
         i, name = key.split(".", 1)
         state.setdefault(int(i), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    average.optimization_step = done.steps
+    average.optimization_step = done.steps - done.first
     return done
 
 
 def begin_from(path: Path, model, average) -> Progress:
-    """Load averaged weights into the model and its average."""
+    """Load averaged weights into the model and its average, which begins anew as the optimiser does."""
     model.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
     for target, value in zip(average.shadow_params, model.parameters(), strict=True):
         target.copy_(value.detach())
-    done = Progress.of(path)
-    average.optimization_step = done.steps
-    return done
+    return Progress.of(path)

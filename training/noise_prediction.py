@@ -28,6 +28,7 @@ def noise_loss(
     generator: torch.Generator,
     coarse: float = 0.0,
     perception: float = 0.0,
+    teacher: Callable[..., torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Squared error of the predicted noise at uniform random steps (Ho et al., 2020, Eq. 14).
 
@@ -46,18 +47,42 @@ def noise_loss(
         clean: (N, C, H, W), x_0, on the device of `generator`.
         coarse: weight of each coarse scale; 0 leaves them out.
         perception: γ; 0 weighs all steps alike.
+        teacher: like `predict`; what is to be predicted instead of the noise, such as a guided prediction (`guided`).
     """
     total = scheduler.config.num_train_timesteps
     noise = torch.randn(clean.shape, generator=generator, device=clean.device)
     steps = torch.randint(total, (len(clean),), generator=generator, device=clean.device)
-    predicted = predict(scheduler.add_noise(clean, noise, steps), steps * (1000 / total))
-    error, signal = predicted.float() - noise, scheduler.alphas_cumprod.to(clean.device)[steps]
+    noisy, time = scheduler.add_noise(clean, noise, steps), steps * (1000 / total)
+    target = teacher(noisy, time) if teacher else noise
+    error, signal = predict(noisy, time).float() - target, scheduler.alphas_cumprod.to(clean.device)[steps]
     value = ((1 - signal) ** perception * error.square().mean(dim=(1, 2, 3))).mean()
     for k in SCALES if coarse else ():
         knowable = (1 - signal) / (1 - signal + (KNOWN * k) ** 2 * signal)
         means = k**2 * avg_pool2d(error, k).square().mean(dim=(1, 2, 3))
         value = value + coarse * (knowable * means).mean()
     return value
+
+
+def guided(
+    better: Callable[..., torch.Tensor], worse: Callable[..., torch.Tensor], scale: float
+) -> Callable[..., torch.Tensor]:
+    """Prediction led away from that of a worse model, w ε(x, t) + (1 - w) ε_worse(x, t), without gradients.
+
+    With the null condition's prediction as the worse one that is classifier-free guidance (Ho and Salimans, 2022), with
+    a smaller and less trained model's it is autoguidance (Karras et al., 2024). A network taught this prediction
+    (Meng et al., 2023) gives it in one evaluation.
+
+    Args:
+        better, worse: (x_t, network time in 0..1000) -> ε.
+        scale: w; with 1 it is the better model's prediction.
+    """
+
+    @torch.no_grad()
+    def predict(x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        away = worse(x, time).float()
+        return away + scale * (better(x, time).float() - away)
+
+    return predict
 
 
 def preview_samples(
