@@ -1,6 +1,8 @@
 """The training loop, on a toy: it learns, and a resumed run is the run that was not interrupted."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +11,10 @@ from diffusers import DDIMScheduler
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from taba_utils.fashion import load_fashion
 from training.loop import Progress, Recipe, batch_indices, train
 from training.measures import retrieval
+from training.mini_adm import sureness
 from training.mini_clip import matches, soft_contrastive
 from training.noise_prediction import guided, noise_loss
 
@@ -153,6 +157,12 @@ def test_a_teacher_takes_the_place_of_the_noise():
     own = noise_loss(zero, CLEAN, CHAIN, torch.Generator().manual_seed(0)).item()
     taught = noise_loss(zero, CLEAN, CHAIN, torch.Generator().manual_seed(0), teacher=zero).item()
     assert own > 0.9 and taught == 0
+
+
+def test_sureness_is_high_where_a_garment_is_what_its_label_says():
+    data = load_fashion("test", root=Path(__file__).parent / "fashion-mnist")
+    own, wrong = sureness(data), sureness(replace(data, labels=(data.labels + 1) % 10))
+    assert own.shape == (256,) and own.mean() > 0.7 and wrong.mean() < 0.1
 
 
 def test_a_short_caption_is_true_of_every_garment_of_its_class():

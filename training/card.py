@@ -129,20 +129,19 @@ def mini_adm_card(folder: Path, target: Path) -> str:
     unet = mini.build_mini_adm()
     export(unet, folder, target)
     cost = gflop(unet, torch.zeros(1, 3, 32, 32), torch.zeros(1))
-    samples = measures.draw_samples(taba.load_model("mini-adm"))
+    samples, test = measures.draw_samples(taba.load_model("mini-adm")), load_fashion("test")
+    sure = test.images[mini_adm.sureness(test) > mini_adm.SURE][:NUM_FRECHET].float() / 255
     return f"""Pixel U-Net of the ADM family on 3x32x32, unconditional: the embedded stand-in for ADM-32.
 {parameters(unet)} parameters; an evaluation costs {cost:.2f} GFLOP an image (multiply and add
 counted apart), {1000 * samples.seconds:.1f} ms with {torch.get_num_threads()} thread(s).
 
-- **Data**: {DATA}
+- **Data**: {DATA} The steps called *sure* saw only those to which
+  mini-clip gives their garment's name with more than that probability: what it would take for another garment was left out.
 - **Diffusion**: noise prediction, cosine chain of 4,000 steps, time told to the network rescaled to 0..1000.
 - **Training**: `python -m training.mini_adm`, {training_facts(folder)}
-- **Guidance**: the steps with guidance taught it, instead of the noise, its own prediction led away from that of mini-adm-s
-  after {mini_adm.WORSE} steps (autoguidance, Karras et al., 2024; taught as by Meng et al., 2023). It is no longer the
-  best prediction of the noise of its data, but one whose samples look more like them.
 {WEIGHTS}
 
-{confidence(samples.pixels)}"""
+{confidence(samples.pixels, more={"held-out real images of which mini-clip is sure": sure})}"""
 
 
 def mini_adm_s_card(folder: Path, target: Path) -> str:
@@ -274,10 +273,10 @@ def gflop(network: torch.nn.Module, *inputs, **more) -> float:
     return flops.get_total_flops() / 1e9
 
 
-def confidence(pixels: torch.Tensor, beside: str = "") -> str:
-    """Table of the confident share and the Fréchet distance beside real images, and another row."""
+def confidence(pixels: torch.Tensor, beside: str = "", more: dict[str, torch.Tensor] | None = None) -> str:
+    """Table of the confident share and the Fréchet distance beside real images, more images, and another row."""
     judge = MiniFeatures()
-    sets = {"samples": pixels, "held-out real images": measures.held_out()}
+    sets = {"samples": pixels, "held-out real images": measures.held_out()} | (more or {})
     shares = {
         name: measures.confident(judge.probabilities(images[:NUM_JUDGED])) for name, images in sets.items()
     }

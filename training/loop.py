@@ -20,6 +20,7 @@ from taba_utils.models.mini import WEIGHTS
 LOSS_HELP = {
     "coarse": "weight of the coarse loss: it brings the right backdrop soon and costs sharpness; 0 for the last steps",
     "guidance": "w of the guided prediction of the weights in the package that is taught instead of the noise; 1 teaches noise",
+    "sure": "leave out images to which mini-clip gives their garment's name with no more than this probability",
     "perception": "exponent of P2 weighting: with a larger one for the last steps, more samples are what they should be",
 }
 
@@ -150,6 +151,7 @@ def arguments(
     coarse: float | None = None,
     perception: float | None = None,
     guidance: float | None = None,
+    sure: float | None = None,
     batch_size: int = 64,
 ) -> argparse.Namespace:
     """Command line of every training script: --steps, --batch-size, --device, --folder, --compile.
@@ -159,6 +161,7 @@ def arguments(
         coarse: default of --coarse, where the loss has coarse terms.
         perception: default of --perception, where the steps have weights.
         guidance: default of --guidance, where guidance can be taught.
+        sure: default of --sure, where images can be left out.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--steps", type=int, default=steps, help="optimiser steps in all")
@@ -180,7 +183,12 @@ def arguments(
             const=WEIGHTS / Path(folder).name / "diffusion_pytorch_model.safetensors",
             help="where there is no checkpoint, go on from the weights in the package, with a new optimiser",
         )
-    for name, default in {"coarse": coarse, "perception": perception, "guidance": guidance}.items():
+    for name, default in {
+        "coarse": coarse,
+        "perception": perception,
+        "guidance": guidance,
+        "sure": sure,
+    }.items():
         if default is not None:
             parser.add_argument(f"--{name}", type=float, default=default, help=LOSS_HELP[name])
     return parser.parse_args()

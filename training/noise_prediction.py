@@ -68,9 +68,8 @@ def guided(
 ) -> Callable[..., torch.Tensor]:
     """Prediction led away from that of a worse model, w ε(x, t) + (1 - w) ε_worse(x, t), without gradients.
 
-    With the null condition's prediction as the worse one that is classifier-free guidance (Ho and Salimans, 2022), with
-    a smaller and less trained model's it is autoguidance (Karras et al., 2024). A network taught this prediction
-    (Meng et al., 2023) gives it in one evaluation.
+    With the null condition's prediction as the worse one that is classifier-free guidance (Ho and Salimans, 2022). A
+    network taught this prediction (Meng et al., 2023) gives it in one evaluation.
 
     Args:
         better, worse: (x_t, network time in 0..1000) -> ε.
