@@ -31,7 +31,7 @@ from taba_utils.denoiser import Denoiser
 NEUTRAL = {"device", "batch_size", "cache_dir", "figures_dir", "references"}  # change no number
 SAFETY = 10.0
 CLOSE_CALLS = 3
-LEAST_RELATIVE, LEAST_ABSOLUTE = 1e-4, 1e-5
+LEAST_RELATIVE, LEAST_ABSOLUTE = 5e-4, 1e-5
 
 
 @dataclass(frozen=True)

@@ -71,16 +71,16 @@ def test_a_run_agrees_with_the_reference_it_wrote(folder, monkeypatch):
     assert written(monkeypatch) == verdict
     assert run().check() == verdict
     assert stored(folder)["numbers"]["error"] == {
-        "values": [1.0, 2.0, 3.0], "mean": 2.0, "spread": 1.0, "tolerance": 3e-4,
+        "values": [1.0, 2.0, 3.0], "mean": 2.0, "spread": 1.0, "tolerance": 1.5e-3,
     }  # fmt: skip
 
 
 def test_a_number_that_moved_on_one_seed_is_named(folder, monkeypatch):
     written(monkeypatch)
-    verdict = run(values=(1.0, 2.001, 3.0)).check()
+    verdict = run(values=(1.0, 2.01, 3.0)).check()
     assert verdict.startswith("differs from references/mini/nb.json:")
-    assert "error: 1, 2.001, 3 here, 1, 2, 3 there, allowed difference 0.0003" in verdict
-    assert "agree" in run(values=(1.0, 2.0002, 3.0)).check()
+    assert "error: 1, 2.01, 3 here, 1, 2, 3 there, allowed difference 0.0015" in verdict
+    assert "agree" in run(values=(1.0, 2.001, 3.0)).check()
 
 
 def test_a_share_may_move_by_three_of_its_smallest_changes(folder, monkeypatch):
