@@ -25,17 +25,24 @@ def main() -> None:
     own = {"perception": PERCEPTION, "sure": 0.0}
     given = arguments(__doc__, steps=20_000, folder="runs/mini-adm", shipped=True, **own)
     torch.manual_seed(0)
-    run(build_mini_adm(), given, perception=given.perception)
+    run(build_mini_adm(), given, sure=given.sure, perception=given.perception)
 
 
-def run(unet: UNet2DModel, given: argparse.Namespace, keep: tuple[int, ...] = (), **weights: float) -> None:
+def run(
+    unet: UNet2DModel,
+    given: argparse.Namespace,
+    keep: tuple[int, ...] = (),
+    sure: float = 0.0,
+    **weights: float,
+) -> None:
     """Train an unconditional pixel U-Net on the cosine chain of OpenAI's ADM.
 
     Args:
         keep: steps to keep weights of.
+        sure: only images whose `sureness` is above; 0 takes all.
         weights: `coarse` and `perception` of `noise_loss`.
     """
-    data, sure = load_fashion("train"), getattr(given, "sure", 0.0)
+    data = load_fashion("train")
     images = (data.images[sureness(data) > sure] if sure else data.images).to(given.device)
     scheduler = DDIMScheduler(MINI_ADM_TRAINING_STEPS, beta_schedule="squaredcos_cap_v2")
 
