@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from diffusers import AutoencoderKL, VQModel
 
+from taba_utils.models.layout import fastest_layout
+
 MOST_IMAGES, MOST_PIXELS = 64, 2**19  # that go through the network at once: 8 of 256x256
 
 
@@ -17,7 +19,7 @@ class Autoencoder:
     """
 
     def __init__(self, network: AutoencoderKL | VQModel, scaling_factor: float, device: torch.device):
-        self.network = network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        self.network = network.to(device, memory_format=fastest_layout(device)).eval().requires_grad_(False)
         self.scaling_factor = scaling_factor
 
     @torch.no_grad()
