@@ -7,6 +7,8 @@ STRICT := set -euo pipefail;
 PYTHON ?= python3
 VENV ?= .venv
 PROFILE ?= mini
+# More for papermill: PARAMETERS='-p device cuda -p batch_size 1024'.
+PARAMETERS ?=
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -40,7 +42,7 @@ paper: $(READY) ## run every notebook that PROFILE has parameters for: copies in
 
 run-%: $(READY)
 	@$(STRICT) start=$$SECONDS; $(THREADS) $(BIN)/papermill notebooks/$*.ipynb results/$(PROFILE)/$*.ipynb \
-		-f params/$(PROFILE)/$*.yaml --no-progress-bar --autosave-cell-every 10 $(QUIET); \
+		-f params/$(PROFILE)/$*.yaml $(PARAMETERS) --no-progress-bar --autosave-cell-every 10 $(QUIET); \
 	echo "$*: $$((SECONDS - start)) s, results/$(PROFILE)/$*.ipynb"
 
 test: $(READY) ## unit tests, then every notebook against the reference numbers

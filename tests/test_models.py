@@ -39,6 +39,13 @@ def test_the_zoo_keeps_its_word(name):
     assert (denoiser.sample_condition(2) is None) == (entry.condition == "none")
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
+@pytest.mark.parametrize("name", ["mini-adm", "mini-if", "mini-ldm"])
+def test_convolutions_lie_as_they_are_fastest(name, device):
+    weights = taba.load_model(name, device).unet.conv_in.weight
+    assert weights.is_contiguous(memory_format=torch.channels_last) == (device == "cpu")
+
+
 def test_an_autoencoder_takes_any_number_of_images_in_small_parts(monkeypatch):
     mini_autoencoder = mini.load_mini_autoencoder()
     pixels = torch.rand(7, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
