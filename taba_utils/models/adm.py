@@ -47,7 +47,7 @@ class ADM(Denoiser):
         device: str | torch.device = "cpu",
     ):
         self.device = torch.device(device)
-        self.unet = unet.to(self.device).eval().requires_grad_(False)
+        self.unet = unet.to(self.device).eval().requires_grad_(False)  # in OpenAI's order of sums
         self.name, self.digest = name, digest
         self.shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
         self.training_alphas_cumprod = training_alphas_cumprod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from diffusers import AutoencoderKL, VQModel
 
-from taba_utils.models.layout import fastest_layout
+from taba_utils.models.layout import for_evaluation
 
 MOST_IMAGES, MOST_PIXELS = 64, 2**19  # that go through the network at once: 8 of 256x256
 
@@ -19,7 +19,7 @@ class Autoencoder:
     """
 
     def __init__(self, network: AutoencoderKL | VQModel, scaling_factor: float, device: torch.device):
-        self.network = network.to(device, memory_format=fastest_layout(device)).eval().requires_grad_(False)
+        self.network = for_evaluation(network, device)
         self.scaling_factor = scaling_factor
 
     @torch.no_grad()

@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from taba_utils.denoiser import choices
 from taba_utils.models.digest import weights_digest
 from taba_utils.models.guided import Guided, check_guidance_scale
-from taba_utils.models.layout import fastest_layout
+from taba_utils.models.layout import for_evaluation
 from taba_utils.schedule import training_chain
 
 TextEncoder = Callable[[list[str]], torch.Tensor]
@@ -48,9 +48,7 @@ class DeepFloydIF(Guided):
     ):
         self.guidance_scale, self.clip = check_guidance_scale(guidance_scale), clip
         self.device = torch.device(device)
-        self.unet = (
-            unet.to(self.device, memory_format=fastest_layout(self.device)).eval().requires_grad_(False)
-        )
+        self.unet = for_evaluation(unet, self.device)
         self.encode_text, self.sample_prompts = encode_text, sample_prompts
         self.name, self.digest = name, f"{digest}-w{self.guidance_scale:g}"
         self.shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)

@@ -8,7 +8,7 @@ from diffusers import DDIMScheduler, UNet2DModel, VQModel
 from taba_utils.denoiser import Denoiser
 from taba_utils.models.autoencoder import Autoencoder
 from taba_utils.models.digest import weights_digest
-from taba_utils.models.layout import fastest_layout
+from taba_utils.models.layout import for_evaluation
 from taba_utils.schedule import training_chain
 
 
@@ -32,9 +32,7 @@ class LDM(Denoiser):
         device: str | torch.device = "cpu",
     ):
         self.device = torch.device(device)
-        self.unet = (
-            unet.to(self.device, memory_format=fastest_layout(self.device)).eval().requires_grad_(False)
-        )
+        self.unet = for_evaluation(unet, self.device)
         self.autoencoder, self.name, self.digest = autoencoder, name, digest
         self.shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
         self.training_alphas_cumprod = training_alphas_cumprod

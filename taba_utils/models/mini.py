@@ -23,7 +23,7 @@ from taba_utils.models.autoencoder import Autoencoder
 from taba_utils.models.deepfloyd_if import DeepFloydIF
 from taba_utils.models.digest import weights_digest
 from taba_utils.models.dit import DiT
-from taba_utils.models.layout import fastest_layout
+from taba_utils.models.layout import for_evaluation
 from taba_utils.models.ldm import LDM
 from taba_utils.schedule import cosine_alphas_cumprod, linear_alphas_cumprod
 
@@ -161,7 +161,7 @@ def load_mini_adm(source: Path, device: str | torch.device = "cpu") -> ADM:
 
 def _adm(unet: UNet2DModel, name: str, device: str | torch.device) -> ADM:
     return ADM(
-        unet.to(memory_format=fastest_layout(device)),
+        for_evaluation(unet, device),
         name=name,
         digest=weights_digest(unet.state_dict()),
         training_alphas_cumprod=cosine_alphas_cumprod(MINI_ADM_TRAINING_STEPS),
