@@ -1,27 +1,10 @@
-"""taba: noise, image, and back again. See README.md and notebooks/."""
+"""taba: noise, image, and back again. See README.md and notebooks/.
 
-from taba_utils import interpolation, metrics, observers, paper, parameters
-from taba_utils.ddim import invert, sample
-from taba_utils.denoiser import Denoiser
-from taba_utils.models import list_models, load_model
-from taba_utils.reference import Run
-from taba_utils.schedule import Schedule
-from taba_utils.trajectories import Trajectories
+`import taba_utils as taba` imports nothing else yet: each name of `__init__.pyi` is imported at its first use.
+"""
+
+import lazy_loader
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Denoiser",
-    "Run",
-    "Schedule",
-    "Trajectories",
-    "interpolation",
-    "invert",
-    "list_models",
-    "load_model",
-    "metrics",
-    "observers",
-    "paper",
-    "parameters",
-    "sample",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import taba_utils as taba
-from taba_utils.evaluators import MiniFeatures
+from taba_utils.judges import MiniFeatures
 from taba_utils.models import ZOO, autoencoder, mini
 from taba_utils.models.adm import ADM_32, ADM_64, ADM_256
 from taba_utils.models.deepfloyd_if import DeepFloydIF, draw_prompts

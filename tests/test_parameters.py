@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from PIL import Image
 
-from taba_utils import parameters
-from taba_utils.parameters import ParameterError
+from taba_utils.report import parameters
+from taba_utils.report.parameters import ParameterError
 
 GOOD = {
     "model": "mini-adm",
@@ -200,7 +200,7 @@ def papermill(folder, *options):
     cells = [
         nbformat.v4.new_code_cell("model = 'mini-adm'\nnum_steps = 50", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(
-            "import taba_utils as taba\np = taba.parameters.check(model=model, num_steps=num_steps)"
+            "import taba_utils as taba\np = taba.report.parameters.check(model=model, num_steps=num_steps)"
         ),
         nbformat.v4.new_code_cell("print('sampled', p.num_steps)"),
     ]

@@ -17,9 +17,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import taba_utils as taba
-from taba_utils.evaluators import load_judges
+from taba_utils.judges import load_judges
 from taba_utils.models import list_names
-from taba_utils.reference import NEUTRAL, PROFILES, claims_markdown
+from taba_utils.report.readme import PROFILES, claims_markdown
+from taba_utils.report.run import NEUTRAL
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

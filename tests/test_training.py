@@ -10,13 +10,13 @@ import torch
 from diffusers import DDIMScheduler
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from training.mini_adm import sureness
+from training.mini_clip import matches, soft_contrastive
+from training.noise_prediction import guided, noise_loss
 
 from taba_utils.fashion import load_fashion
 from training.loop import Progress, Recipe, batch_indices, train
 from training.measures import retrieval
-from training.mini_adm import sureness
-from training.mini_clip import matches, soft_contrastive
-from training.noise_prediction import guided, noise_loss
 
 DATA = torch.linspace(-1, 1, 64)[:, None]
 

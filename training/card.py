@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 import taba_utils as taba
-from taba_utils.evaluators import MiniFeatures
 from taba_utils.fashion import BACKDROPS, COLOURS, describe, load_fashion, measured_colours, to_model_range
+from taba_utils.judges import MiniFeatures
 from taba_utils.models import mini
 from taba_utils.models.mini_clip import build_mini_clip, tokenize
 from training import measures, mini_adm

@@ -41,12 +41,12 @@ def scaling_factor(network: torch.nn.Module, count: int = 5000) -> float:
 
 def save_half(weights: dict[str, torch.Tensor], path: Path, facts: dict[str, str] | None = None) -> None:
     """Write weights as float16."""
-    save_file({name: tensor.half() for name, tensor in weights.items()}, path, {"format": "pt"} | (facts or {}))
+    save_file(
+        {name: tensor.half() for name, tensor in weights.items()}, path, {"format": "pt"} | (facts or {})
+    )
 
 
 def record(folder: Path) -> dict[str, str]:
     """What a run wrote about itself."""
     with safe_open(folder / "weights.safetensors", "pt") as file:
         return file.metadata()
-
-

@@ -11,8 +11,8 @@ from tqdm.auto import tqdm
 
 import taba_utils as taba
 from taba_utils.denoiser import Denoiser
-from taba_utils.evaluators import MiniFeatures, reference_features
 from taba_utils.fashion import load_fashion
+from taba_utils.judges import MiniFeatures, reference_features
 
 NUM_STEPS = 50
 CONFIDENT = 0.9

@@ -80,7 +80,9 @@ def mini_if() -> UNet2DConditionModel:
     return plain_attention(unet)
 
 
-def _unet(size: int, channels: int, widths: tuple[int, ...], attention: tuple[int, ...], head_dim: int = 16) -> UNet2DModel:
+def _unet(
+    size: int, channels: int, widths: tuple[int, ...], attention: tuple[int, ...], head_dim: int = 16
+) -> UNet2DModel:
     """A U-Net of the ADM kind; widths from the largest resolution to the smallest, and which attend."""
     kinds = ["AttnDownBlock2D" if i in attention else "DownBlock2D" for i in range(len(widths))]
     unet = UNet2DModel(

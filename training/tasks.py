@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy
 from torchvision.utils import save_image
 from tqdm.auto import tqdm
 
-from taba_utils.evaluators.mini import MiniFeaturesNetwork
 from taba_utils.fashion import CLASSES, FashionInColour, load_fashion, to_model_range
+from taba_utils.judges.mini import MiniFeaturesNetwork
 from taba_utils.models.autoencoder import Autoencoder
 from taba_utils.models.digest import weights_digest
 from taba_utils.models.dit import article

@@ -21,7 +21,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from skimage.metrics import structural_similarity
 
-from taba_utils.evaluators.judge import (
+from taba_utils.judges.protocols import (
     JudgeMissing,
     Measure,
     check_images,

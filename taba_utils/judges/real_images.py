@@ -11,10 +11,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from tqdm.auto import tqdm
 
-from taba_utils.evaluators.cache import remembered
-from taba_utils.evaluators.judge import FeatureJudge
-from taba_utils.evaluators.mini import MiniFeatures
 from taba_utils.fashion import load_fashion
+from taba_utils.judges.mini import MiniFeatures
+from taba_utils.judges.protocols import FeatureJudge
+from taba_utils.judges.remembered import remembered
 from taba_utils.metrics import frechet_distance, precision_recall
 from taba_utils.models.mini import WEIGHTS
 from taba_utils.trajectories import SHARD_SIZE

@@ -13,10 +13,13 @@ from typing import Any
 
 import torch
 
-from taba_utils import evaluators, models
+from taba_utils import models
 from taba_utils.denoiser import CONVENTIONS
-from taba_utils.evaluators.references import NUM_SHIPPED, picture_files
+from taba_utils.judges import list_feature_judges, list_judges
+from taba_utils.judges.real_images import NUM_SHIPPED, picture_files
 from taba_utils.trajectories import default_cache_dir
+
+INJECTED = "# Parameters\n"  # how the cell that papermill injects begins
 
 
 class ParameterError(ValueError):
@@ -64,7 +67,7 @@ def injected_names() -> list[str]:
     """Names assigned in the cell that papermill injected; empty outside papermill's notebooks."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     cells = shell.user_ns.get("In", []) if shell else []
-    sources = [cell for cell in cells if cell.lstrip().startswith("# Parameters\n")]
+    sources = [cell for cell in cells if cell.lstrip().startswith(INJECTED)]
     statements = ast.parse(sources[-1]).body if sources else []
     targets = [target for line in statements if isinstance(line, ast.Assign) for target in line.targets]
     return [target.id for target in targets if isinstance(target, ast.Name)]
@@ -116,8 +119,8 @@ def _picture_rules(chosen: list[str]) -> dict[str, Rule]:
         known = [name for name in names if not name.startswith("mini-")]
         return _one_of(lambda: known, f" ({foreign[0]} does not draw garments)")
 
-    judges = _list_of(general(evaluators.list_judges()))
-    return {"real_images": folder, "judge": general(evaluators.list_feature_judges()), "judges": judges}
+    judges = _list_of(general(list_judges()))
+    return {"real_images": folder, "judge": general(list_feature_judges()), "judges": judges}
 
 
 def _count_rules(given: dict[str, Any]) -> dict[str, Rule]:
@@ -249,9 +252,9 @@ RULES: dict[str, Rule] = {
         lambda: [name for name in models.ZOO if _is_plain(name)], " (unconditional pixel models)"
     ),
     "models": _list_of(_one_of(models.list_names)),
-    "judge": _one_of(evaluators.list_feature_judges),
+    "judge": _one_of(list_feature_judges),
     "real_images": _optional(_picture_folder),
-    "judges": _list_of(_one_of(evaluators.list_judges)),
+    "judges": _list_of(_one_of(list_judges)),
     "num_images": _integer(2, 1_000_000),
     "num_steps": _integer(1, 100_000),
     "steps_grid": _ascending(_list_of(_integer(1, 100_000))),

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from taba_utils.denoiser import Denoiser
-from taba_utils.evaluators.cache import remembered
-from taba_utils.evaluators.judge import Judge
+from taba_utils.judges.protocols import Judge
+from taba_utils.judges.remembered import remembered
 from taba_utils.paper import BETTER
 
 TARGET_STREAM = 2**32 + 1  # beyond every seed of a notebook: targets share no draw with sources

@@ -14,8 +14,8 @@ from torch import nn
 from transformers import ViTConfig, ViTModel
 
 import taba_utils as taba
-from taba_utils import evaluators, figures_editing, metrics
-from taba_utils.evaluators import JudgeMissing, Measure, MiniClip, MiniFeatures, real, remembered
+from taba_utils import figures, judges, metrics
+from taba_utils.judges import JudgeMissing, Measure, MiniClip, MiniFeatures, published, remembered
 from taba_utils.models import mini, mini_clip
 from taba_utils.paper import BETTER
 
@@ -47,12 +47,12 @@ def make(untrained_clip, untrained_lpips):
 
     def build(name: str, batch_size: int = 32):
         features, clip = MiniFeatures(batch_size=batch_size), MiniClip(untrained_clip, batch_size=batch_size)
-        trained = real.LPIPS(untrained_lpips, batch_size=batch_size)
+        trained = published.LPIPS(untrained_lpips, batch_size=batch_size)
         return {
             "mini-features distance": (features.distance, 0),
             "mini-features similarity": (features.similarity, 1),
             "mini-clip distance": (clip.distance, 0),
-            "SSIM": (real.SSIM().similarity, 1),
+            "SSIM": (published.SSIM().similarity, 1),
             "LPIPS": (trained.distance, 0),
         }[name]
 
@@ -138,14 +138,14 @@ def test_a_text_judge_wants_one_known_prompt_per_image(untrained_clip):
 def test_ssim_of_plain_images_is_its_luminance_term():
     grey, light = torch.full((1, 3, 9, 9), 0.25), torch.full((1, 3, 9, 9), 0.75)
     expected = (2 * 0.25 * 0.75 + 0.01**2) / (0.25**2 + 0.75**2 + 0.01**2)
-    assert real.SSIM().similarity(grey, light).item() == pytest.approx(expected, abs=1e-6)
+    assert published.SSIM().similarity(grey, light).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_lpips_is_told_that_images_lie_between_0_and_1(untrained_lpips):
     first, second = images(2), images(2, seed=1)
     with torch.inference_mode():
         expected = untrained_lpips(first * 2 - 1, second * 2 - 1).flatten()
-    torch.testing.assert_close(real.LPIPS(untrained_lpips).distance(first, second), expected)
+    torch.testing.assert_close(published.LPIPS(untrained_lpips).distance(first, second), expected)
 
 
 def tiny_vit() -> ViTModel:
@@ -159,8 +159,8 @@ def test_dino_sees_the_middle_of_the_image_with_the_statistics_of_imagenet():
     mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     with torch.inference_mode():
         expected = network((x[..., 16:240, 16:240] - mean) / std).last_hidden_state[:, 0]
-    torch.testing.assert_close(real.DINO(network).features(x), expected)
-    assert real.DINO(network).similarity(x[:, :, :200], x[:, :, :200]).tolist() == pytest.approx([1, 1])
+    torch.testing.assert_close(published.DINO(network).features(x), expected)
+    assert published.DINO(network).similarity(x[:, :, :200], x[:, :, :200]).tolist() == pytest.approx([1, 1])
 
 
 def test_clip_compares_as_open_clip_does():
@@ -172,7 +172,7 @@ def test_clip_compares_as_open_clip_does():
     prepared = (x - mean[:, None, None]) / std[:, None, None]
     with torch.inference_mode():
         image, words, _ = network(prepared, open_clip.tokenize(["a tabby cat", "a bridge"]))
-    found = real.CLIP(network).text_similarity(x, ["a tabby cat", "a bridge"])
+    found = published.CLIP(network).text_similarity(x, ["a tabby cat", "a bridge"])
     torch.testing.assert_close(found, (image @ words.T).diagonal())
 
 
@@ -191,14 +191,14 @@ class Recorder(nn.Module):
 def test_dreamsim_sees_squares_of_224_pixels():
     network = Recorder(lambda a, b: (a - b).abs().mean(dim=(1, 2, 3)))
     plain = torch.full((1, 3, 32, 48), 0.25)
-    assert real.DreamSim(network).distance(plain, plain + 0.5).tolist() == pytest.approx([0.5])
+    assert published.DreamSim(network).distance(plain, plain + 0.5).tolist() == pytest.approx([0.5])
     assert [x.shape for x in network.seen[0]] == [(1, 3, 224, 224)] * 2
 
 
 def test_inception_sees_bytes():
     network = Recorder(lambda x: (x.float().mean(dim=(2, 3)),))
     levels = torch.tensor([0.0, 0.2, 1.0])[:, None, None].expand(1, 3, 8, 8)
-    assert real.Inception(network).features(levels).tolist() == [[0, 51, 255]]
+    assert published.Inception(network).features(levels).tolist() == [[0, 51, 255]]
     assert network.seen[0][0].dtype == torch.uint8
 
 
@@ -231,13 +231,13 @@ def test_a_judge_without_weights_says_where_they_belong_and_does_not_ask_the_net
     empty_caches, name, what
 ):
     with pytest.raises(JudgeMissing, match=rf"^{name} is missing: .*{what}"):
-        evaluators.JUDGES[name](device="cpu", batch_size=32)
+        judges.JUDGES[name](device="cpu", batch_size=32)
 
 
 def test_a_judge_without_its_package_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "lpips", None)
     with pytest.raises(JudgeMissing, match=r"^LPIPS is missing: install the package lpips$"):
-        real.LPIPS.load()
+        published.LPIPS.load()
 
 
 @pytest.mark.parametrize("judge", [MiniFeatures, MiniClip])
@@ -252,11 +252,11 @@ def test_weights_in_the_cache_are_found_without_the_network(empty_caches):
     (place / "refs").mkdir()
     (place / "refs" / "main").write_text("0123")
     x = images(1, size=224)
-    torch.testing.assert_close(real.DINO.load().features(x), real.DINO(tiny_vit()).features(x))
+    torch.testing.assert_close(published.DINO.load().features(x), published.DINO(tiny_vit()).features(x))
 
 
 def test_a_missing_judge_costs_one_line_and_the_others_go_on(empty_caches, capsys):
-    found = evaluators.load_judges(["DINO", "mini-features", "SSIM", "LPIPS"])
+    found = judges.load_judges(["DINO", "mini-features", "SSIM", "LPIPS"])
     lines = capsys.readouterr().out.splitlines()
     assert [judge.name for judge in found] == ["mini-features", "SSIM"]
     assert [line.split(":")[0] for line in lines] == ["DINO is missing", "LPIPS is missing"]
@@ -264,9 +264,9 @@ def test_a_missing_judge_costs_one_line_and_the_others_go_on(empty_caches, capsy
 
 def test_judges_that_are_unknown_or_all_missing_are_refused(empty_caches):
     with pytest.raises(ValueError, match=r"judge must be one of \['mini-clip', .*, got 'lpips'"):
-        evaluators.load_judges(["SSIM", "lpips"])
+        judges.load_judges(["SSIM", "lpips"])
     with pytest.raises(JudgeMissing, match=r"none of the judges \['DINO', 'LPIPS'\] is on this machine"):
-        evaluators.load_judges(["DINO", "LPIPS"])
+        judges.load_judges(["DINO", "LPIPS"])
 
 
 def test_only_a_judge_itself_has_its_name_over_its_numbers(untrained_clip, untrained_lpips):
@@ -279,7 +279,7 @@ def test_only_a_judge_itself_has_its_name_over_its_numbers(untrained_clip, untra
     }
     for measure in embedded:
         assert "-like" in measure.name and "(mini-" in measure.name
-    for measure in [*real.LPIPS(untrained_lpips).measures(), *real.SSIM().measures()]:
+    for measure in [*published.LPIPS(untrained_lpips).measures(), *published.SSIM().measures()]:
         assert measure.name == measure.stands_for
 
 
@@ -372,12 +372,12 @@ def test_features_of_real_pictures_are_those_of_their_middle_at_the_models_size(
     (tmp_path / "more").mkdir()
     Image.fromarray(wide.movedim(0, -1).numpy()).save(tmp_path / "a.png")
     Image.fromarray(twice.movedim(0, -1).numpy()).save(tmp_path / "more" / "b.PNG")
-    found = evaluators.reference_features(judge, tmp_path, (32, 32), tmp_path / "cache")
+    found = judges.reference_features(judge, tmp_path, (32, 32), tmp_path / "cache")
     expected = judge.features(picture[None] / 255)
     torch.testing.assert_close(found[:1], expected, rtol=1e-4, atol=1e-5)
     assert found.shape == (2, 128) and 0 < (found[1] - expected[0]).abs().mean() < 0.5
     with pytest.raises(ValueError, match="folder must hold pictures"):
-        evaluators.reference_features(judge, tmp_path / "cache")
+        judges.reference_features(judge, tmp_path / "cache")
 
 
 def test_the_first_pictures_of_a_folder_are_of_all_its_kinds(tmp_path):
@@ -392,18 +392,17 @@ def test_the_first_pictures_of_a_folder_are_of_all_its_kinds(tmp_path):
             return 255 * pixels[:, :1, 0, 0]
 
     grey, cache = Grey(), tmp_path / "cache"
-    found = evaluators.reference_features(grey, tmp_path, cache_dir=cache).flatten().round().int().tolist()
+    found = judges.reference_features(grey, tmp_path, cache_dir=cache).flatten().round().int().tolist()
     assert sorted(found) == list(range(40)) and 5 <= sum(i < 20 for i in found[:20]) <= 15
     assert (
-        found
-        == evaluators.reference_features(grey, tmp_path, cache_dir=cache).flatten().round().int().tolist()
+        found == judges.reference_features(grey, tmp_path, cache_dir=cache).flatten().round().int().tolist()
     )
 
 
 def test_the_quality_of_a_set_has_the_three_measures_of_fig_5(tmp_path):
     judge, pixels = MiniFeatures(), images(6, size=32)
-    real = evaluators.reference_features(judge)[:50]
-    found = evaluators.set_quality(judge, pixels, real, 20, tmp_path)
+    real = judges.reference_features(judge)[:50]
+    found = judges.set_quality(judge, pixels, real, 20, tmp_path)
     features = judge.features(pixels)
     precision, recall = metrics.precision_recall(features, real[:20])
     distance = metrics.frechet_distance(features, real)
@@ -411,37 +410,37 @@ def test_the_quality_of_a_set_has_the_three_measures_of_fig_5(tmp_path):
 
 
 def test_the_shipped_features_are_those_of_garments():
-    assert evaluators.reference_features(MiniFeatures()).shape == (10_000, 128)
+    assert judges.reference_features(MiniFeatures()).shape == (10_000, 128)
 
 
 def test_the_target_always_differs_and_depends_on_seed_and_image_alone():
     denoiser = conditional(mini.sample_prompts)
     coin = conditional(lambda n, seed: [(seed * 7 + i) % 2 for i in range(n)])
-    source, target = evaluators.edit_conditions(denoiser, 30, seed=3)
+    source, target = judges.edit_conditions(denoiser, 30, seed=3)
     assert source == mini.sample_prompts(30, 3)
     assert all(a != b for a, b in zip(source, target, strict=True))
-    assert evaluators.edit_conditions(denoiser, 9, seed=3) == (source[:9], target[:9])
-    assert evaluators.edit_conditions(denoiser, 30, seed=4)[1] != target
-    assert evaluators.edit_conditions(coin, 4) == ([0, 1, 0, 1], [1, 0, 1, 0])
+    assert judges.edit_conditions(denoiser, 9, seed=3) == (source[:9], target[:9])
+    assert judges.edit_conditions(denoiser, 30, seed=4)[1] != target
+    assert judges.edit_conditions(coin, 4) == ([0, 1, 0, 1], [1, 0, 1, 0])
 
 
 def test_models_whose_condition_cannot_be_replaced_are_refused():
     with pytest.raises(ValueError, match="model must be conditional, got gaussian"):
-        evaluators.edit_conditions(taba.load_model("gaussian"), 2)
+        judges.edit_conditions(taba.load_model("gaussian"), 2)
     with pytest.raises(ValueError, match="conditions of conditional must differ, got 'a bag' in every draw"):
-        evaluators.edit_conditions(conditional(lambda n, seed: ["a bag"] * n), 2)
+        judges.edit_conditions(conditional(lambda n, seed: ["a bag"] * n), 2)
 
 
 def test_images_are_clipped_for_the_judges_and_keep_their_contrast():
     denoiser = taba.load_model("gaussian")
     x = torch.tensor([-3.0, -0.5, 0.0, 0.5, 3.0]).expand(3, 3, 1, 5)
-    assert evaluators.decoded(denoiser, x)[2, 0, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert judges.decoded(denoiser, x)[2, 0, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]
 
 
 def test_edits_are_scored_in_the_papers_order_each_against_its_own(tmp_path):
     source, edited = images(2, size=4), images(2, seed=1, size=4)
-    edits = evaluators.Edits(source, ["12", "123"], ["1234", "12345"])
-    scores = evaluators.edit_scores([Brightness()], edited, edits, tmp_path)
+    edits = judges.Edits(source, ["12", "123"], ["1234", "12345"])
+    scores = judges.edit_scores([Brightness()], edited, edits, tmp_path)
     assert [score.stands_for for score in scores] == ["DreamSim", "CLIP-T source", "CLIP-T target"]
     assert [score.name for score in scores] == ["brightness", "length of source", "prompt length"]
     assert [score.sign for score in scores] == [1, -1, 1]
@@ -452,7 +451,7 @@ def test_edits_are_scored_in_the_papers_order_each_against_its_own(tmp_path):
 
 def test_fig_6_has_a_column_an_image_under_its_prompt():
     x = images(3)
-    figure = figures_editing.edits(x, x, x, ["a bag", "a blue sneaker on a sand backdrop", "a coat"])
+    figure = figures.edits(x, x, x, ["a bag", "a blue sneaker on a sand backdrop", "a coat"])
     assert len(figure.axes) == 9
     assert [axes.get_title().replace("\n", " ") for axes in figure.axes[:3]] == [
         "→ a bag",
@@ -465,7 +464,7 @@ def test_fig_7_has_a_panel_a_model_and_a_line_a_measure():
     lines = [("one", "LPIPS", "LPIPS"), ("one", "DINO-like (judge)", "DINO"), ("two", "SSIM", "SSIM")]
     rows = [(*line, k, 2.0 * place) for line in lines for place, k in enumerate([0, 3, "noise"])]
     columns = ["model", "measure", "quantity", "replaced", "improvement"]
-    one, two = figures_editing.improvement(pd.DataFrame(rows, columns=columns).assign(error=0.5)).axes
+    one, two = figures.improvement(pd.DataFrame(rows, columns=columns).assign(error=0.5)).axes
     assert [text.get_text() for text in one.get_legend().get_texts()] == ["LPIPS", "DINO-like (judge)"]
     bars = two.collections[0].get_segments()
     assert [bar[:, 1].tolist() for bar in bars] == [[-1, 1], [1, 3], [3, 5]]  # two standard errors

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from taba_utils.figures import COLOURS, STYLE, WIDTH, _figure, as_pixels, picture_rows
+from taba_utils.figures.pictures import as_pixels, picture_rows
+from taba_utils.figures.style import COLOURS, STYLE, WIDTH, new_figure
 from taba_utils.metrics import most_probable_triple, transition_point
 from taba_utils.metrics.triangles import histogram
 
@@ -28,7 +29,7 @@ def triangles(degrees: Mapping[str, Sequence[float]]) -> Figure:
     """
     corners = {title: _corners(*angles) for title, angles in degrees.items()}
     with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH, WIDTH / max(len(degrees), 3))
+        figure = new_figure(WIDTH, WIDTH / max(len(degrees), 3))
         panels = figure.subplots(1, len(degrees), squeeze=False, sharex=True, sharey=True)[0]
         for axes, (title, points) in zip(panels, corners.items(), strict=True):
             axes.fill(*zip(*points, strict=True), facecolor="0.93", edgecolor="0.4", lw=1.2)
@@ -101,7 +102,7 @@ def masks(pixels: torch.Tensor, plain: torch.Tensor) -> Figure:
 def _two_columns(count: int, height: float) -> tuple[Figure, np.ndarray]:
     """A figure of `count` panels, at most two a row; a single one is narrower."""
     columns = min(count, 2)
-    figure = _figure(WIDTH * (0.6, 1)[columns - 1], height * math.ceil(count / 2))
+    figure = new_figure(WIDTH * (0.6, 1)[columns - 1], height * math.ceil(count / 2))
     grid = figure.subplots(math.ceil(count / 2), columns, squeeze=False).flatten()
     for axes in grid[count:]:
         axes.set_axis_off()

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import normalize
 
-from taba_utils.evaluators.judge import (
+from taba_utils.fashion import CLASSES
+from taba_utils.judges.protocols import (
     JudgeMissing,
     Measure,
     check_images,
@@ -17,7 +18,6 @@ from taba_utils.evaluators.judge import (
     cosine,
     in_batches,
 )
-from taba_utils.fashion import CLASSES
 from taba_utils.models.digest import weights_digest
 from taba_utils.models.mini import WEIGHTS, load_mini_clip
 from taba_utils.models.mini_clip import tokenize

@@ -16,7 +16,6 @@ import os
 import platform
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,9 +23,10 @@ import diffusers
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 
 from taba_utils.denoiser import Denoiser
+from taba_utils.report.effects import Claim
+from taba_utils.studies.models import Models
 
 NEUTRAL = {"device", "batch_size", "cache_dir", "figures_dir", "references"}  # change no number
 SAFETY = 10.0
@@ -34,60 +34,28 @@ CLOSE_CALLS = 3
 LEAST_RELATIVE, LEAST_ABSOLUTE = 5e-4, 1e-5
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A statement that holds if its margin is positive.
-
-    Attributes:
-        text: the statement, with where the paper makes it.
-        margins: one number per seed, or per image where images are independent.
-        of: what there is one margin of, in the plural.
-    """
-
-    text: str
-    margins: tuple[float, ...]
-    of: str = "seeds"
-
-    @property
-    def mean(self) -> float:
-        """Mean margin."""
-        return float(np.mean(self.margins))
-
-    @property
-    def standard_error(self) -> float:
-        """Standard error of the mean; infinite for a single margin."""
-        count = len(self.margins)
-        return float(np.std(self.margins, ddof=1) / math.sqrt(count)) if count > 1 else math.inf
-
-    @property
-    def verdict(self) -> str:
-        """ "holds" if the mean's 95% confidence interval (Student's t) lies above zero, "does not hold" if below."""
-        if not abs(self.mean) > _student(len(self.margins)) * self.standard_error:  # nor if either is NaN
-            return "undecided"
-        return "holds" if self.mean > 0 else "does not hold"
-
-    @property
-    def needed(self) -> float:
-        """Margins after which this mean and spread would decide; NaN if over 100,000, or unknown from a single one."""
-        numbers = np.arange(2, 100_001)
-        errors = self.standard_error * np.sqrt(len(self.margins) / numbers)
-        enough = numbers[abs(self.mean) > _student(numbers) * errors]
-        return float(enough[0]) if len(enough) else math.nan
-
-
 class Run:
     """What one run of a notebook found.
 
     Args:
         name: of the notebook, without its ending.
-        parameters: as `taba_utils.parameters.check` returns them; `references` names the profile.
+        parameters: as `taba_utils.report.parameters.check` returns them; `references` names the profile.
     """
 
     def __init__(self, name: str, parameters: SimpleNamespace):
         self.name, self.profile = name, getattr(parameters, "references", None)
         self.parameters = {key: value for key, value in vars(parameters).items() if key not in NEUTRAL}
         self.device = getattr(parameters, "device", "cpu")
-        self.models: dict[str, str] = {}
+        self.models = Models(
+            getattr(parameters, "models", None) or [getattr(parameters, "model", "")],
+            self.device,
+            num_steps=getattr(parameters, "num_steps", 50),
+            seeds=getattr(parameters, "seeds", [0]),
+            batch_size=getattr(parameters, "batch_size", 32),
+            cache_dir=getattr(parameters, "cache_dir", None),
+            on_load=self.record_model,
+        )
+        self.digests: dict[str, str] = {}
         self.numbers: dict[str, list[float]] = {}
         self.resolutions: dict[str, float] = {}
         self.claims: list[Claim] = []
@@ -95,7 +63,7 @@ class Run:
 
     def record_model(self, denoiser: Denoiser) -> None:
         """Note which weights the numbers come from."""
-        self.models[denoiser.name] = denoiser.digest[:16]
+        self.digests[denoiser.name] = denoiser.digest[:16]
 
     def record(self, name: str, values: Iterable[float], resolution: float = 0.0) -> None:
         """Note a number, one value per seed; raises ValueError for a name already taken or no value.
@@ -158,8 +126,9 @@ class Run:
         versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
         return f"device {self.device}; {versions}"
 
-    def cost(self, evaluations: int) -> str:
-        """What the run took; `evaluations`: network evaluations, counted by image; cached trajectories cost none."""
+    def cost(self, evaluations: int | None = None) -> str:
+        """What the run took; `evaluations`: of networks, counted by image, the models' own if None; cached ones cost none."""
+        evaluations = self.models.evaluations if evaluations is None else evaluations
         seconds = time.monotonic() - self._began
         seeds = self.parameters.get("seeds")
         work = f"{evaluations:,} network evaluations besides what the cache held; {seconds:.0f} s"
@@ -180,7 +149,7 @@ class Run:
         claims = {claim.text: claim.verdict for claim in self.claims}
         return {
             "parameters": self.parameters,
-            "models": self.models,
+            "models": self.digests,
             "versions": _versions(),
             "claims": claims,
             "numbers": numbers,
@@ -195,8 +164,9 @@ class Run:
 
     def _other_conditions(self, reference: dict) -> str:
         """The first parameter or model in which this run and the reference run differ; "" for none."""
-        for what, prefix in (("parameters", ""), ("models", "the weights' digest of ")):
-            here, there = getattr(self, what), reference[what]
+        found = {"parameters": (self.parameters, ""), "models": (self.digests, "the weights' digest of ")}
+        for what, (here, prefix) in found.items():
+            there = reference[what]
             for key in sorted(here.keys() | there.keys()):
                 if here.get(key) != there.get(key):
                     return f"{prefix}{key} is {here.get(key)} here, {there.get(key)}"
@@ -235,11 +205,6 @@ def reference_places(profile: str, name: str) -> list[Path]:
     here, repository = Path.cwd(), Path(__file__).resolve().parents[1]
     roots = [folder for folder in (here, *here.parents) if (folder / "references").is_dir()]
     return [root / "references" / profile / f"{name}.json" for root in (*roots, repository)]
-
-
-def _student(seeds):
-    """Half-width of a 95% confidence interval in standard errors: 4.3 for three seeds, 2 for many."""
-    return stats.t.ppf(0.975, seeds - 1)
 
 
 def _new(name: str, taken: Iterable[str]) -> str:
@@ -283,53 +248,3 @@ def _write(path: Path, content: dict) -> None:
     part = path.with_suffix(".part")
     part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(path)
-
-
-MARKS = ("<!-- claims -->", "<!-- end of claims -->")
-PROFILES = (
-    "mini",
-    "mini-large",
-    "mini-dit-large",
-    "mini-if-large",
-)  # in the README; of a claim, the last that states it
-
-
-def claims_markdown(folder: Path, *larger: Path) -> str:
-    """The verdicts of all references in a folder as a table: a row a claim, a column a model.
-
-    Args:
-        folder: of references, such as `references/mini`.
-        larger: folders of references of more and more images; the verdicts of each take the places of those
-            before, with a star.
-    """
-    rows = _verdicts(folder)
-    for key, verdicts in (item for other in larger for item in _verdicts(other).items()):
-        rows.setdefault(key, {}).update({model: f"{verdict}*" for model, verdict in verdicts.items()})
-    models = list(dict.fromkeys(model for verdicts in rows.values() for model in verdicts))
-    lines = [f"| claim | {' | '.join(models)} | notebook |", "| --- |" + " --- |" * (len(models) + 1)]
-    for (name, claim), verdicts in rows.items():
-        cells = " | ".join(verdicts.get(model, "-") for model in models)
-        lines.append(f"| {claim} | {cells} | [{name[:2]}](notebooks/{name}.ipynb) |")
-    return "\n".join(lines)
-
-
-def _verdicts(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
-    """(notebook, claim without its model) -> verdict by model."""
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for path in sorted(folder.glob("*.json")):
-        reference = json.loads(path.read_text(encoding="utf-8"))
-        for text, verdict in reference["claims"].items():
-            named = [model for model in reference["models"] if text.startswith((f"{model}: ", f"{model}, "))]
-            model = named[0] if named else reference["parameters"]["model"]
-            claim = text[len(model) + 2 :] if named else text
-            rows.setdefault((path.stem, claim), {})[model] = verdict
-    return rows
-
-
-def update_readme(root: Path) -> None:
-    """Put the verdicts of `references/` between the marks in README.md."""
-    readme = root / "README.md"
-    head, rest = readme.read_text(encoding="utf-8").split(MARKS[0])
-    tail = rest.split(MARKS[1])[1]
-    table = claims_markdown(*(root / "references" / profile for profile in PROFILES))
-    readme.write_text(f"{head}{MARKS[0]}\n\n{table}\n\n{MARKS[1]}{tail}", encoding="utf-8")

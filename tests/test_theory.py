@@ -7,20 +7,20 @@ import pandas as pd
 import pytest
 import torch
 
-from taba_utils import figures_steps, metrics, observers
-from taba_utils.approximation import (
+from taba_utils import metrics, observers, steps
+from taba_utils.ddim import invert, sample
+from taba_utils.denoiser import Denoiser
+from taba_utils.metrics.approximation import area_sums, standard_errors
+from taba_utils.models.gaussian import GaussianMixture, half_plain
+from taba_utils.report.parameters import ParameterError, check
+from taba_utils.schedule import linear_alphas_cumprod
+from taba_utils.theory import (
     ApproximationError,
     expected_error,
     gain_after_exact_steps,
     replaced_steps,
     variance_with_gain,
 )
-from taba_utils.ddim import invert, sample
-from taba_utils.denoiser import Denoiser
-from taba_utils.metrics.approximation import area_sums, standard_errors
-from taba_utils.models.gaussian import GaussianMixture, half_plain
-from taba_utils.parameters import ParameterError, check
-from taba_utils.schedule import linear_alphas_cumprod
 
 FIELDS = ("sum_plain", "sum_rest", "mean_plain", "mean_rest")
 
@@ -318,7 +318,7 @@ def test_no_variance_has_an_impossible_gain(gain):
 
 def test_figure_4_draws_the_mean_scale_and_shades_the_first_steps():
     watching = run(20, 3)
-    axes = figures_steps.error_per_step({"toy": (watching.errors, watching.standard_errors)}, first=2).axes[0]
+    axes = steps.error_per_step({"toy": (watching.errors, watching.standard_errors)}, first=2).axes[0]
     plain, rest = (line.get_ydata().tolist() for line in axes.lines)
     assert plain == [error.mean_plain for error in watching.errors]
     assert rest == [error.mean_rest for error in watching.errors]
@@ -335,7 +335,7 @@ def test_the_lines_over_exact_steps_are_means_over_seeds():
         "neighbours": 0.1,
     }
     table = pd.DataFrame({"seed": [0, 0, 1, 1], "replaced": [0, 3, 0, 3], **columns})
-    left, right = figures_steps.exact_first_steps(table).axes
+    left, right = steps.exact_first_steps(table).axes
     assert left.lines[0].get_ydata().tolist() == [5, 2]
     assert right.lines[0].get_ydata().tolist() == pytest.approx([0.8, 0.4])
     assert right.lines[1].get_ydata().tolist() == [0.1, 0.1]
@@ -344,6 +344,6 @@ def test_the_lines_over_exact_steps_are_means_over_seeds():
 def test_measured_gains_are_drawn_beside_the_predicted_ones():
     measured = pd.DataFrame({"replaced": [0, 2], "std_plain": [0.4, 0.8], "std_rest": [1.0, 1.0]})
     predicted = gain_after_exact_steps(half_plain().schedule(10), 0.0)[:3]
-    axes = figures_steps.gain_of_exact_steps(measured, {"perfect": predicted}).axes[0]
+    axes = steps.gain_of_exact_steps(measured, {"perfect": predicted}).axes[0]
     assert axes.lines[0].get_ydata().tolist() == pytest.approx(predicted.tolist())
     assert axes.lines[1].get_xydata().tolist() == [[0, 0.4], [2, 0.8]]

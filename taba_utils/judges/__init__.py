@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from taba_utils.evaluators import real
-from taba_utils.evaluators.cache import remembered
-from taba_utils.evaluators.editing import Edits, Score, decoded, edit_conditions, edit_scores, picture_size
-from taba_utils.evaluators.judge import FeatureJudge, Judge, JudgeMissing, Measure, PairJudge, TextJudge
-from taba_utils.evaluators.mini import MiniClip, MiniFeatures
-from taba_utils.evaluators.references import reference_features, set_quality
+from taba_utils.judges import published
+from taba_utils.judges.editing import Edits, Score, decoded, edit_conditions, edit_scores, picture_size
+from taba_utils.judges.mini import MiniClip, MiniFeatures
+from taba_utils.judges.protocols import FeatureJudge, Judge, JudgeMissing, Measure, PairJudge, TextJudge
+from taba_utils.judges.real_images import reference_features, set_quality
+from taba_utils.judges.remembered import remembered
 
 __all__ = [
     "Edits",
@@ -39,14 +39,14 @@ __all__ = [
 FEATURE_JUDGES: dict[str, Callable[..., FeatureJudge]] = {
     "mini-clip": MiniClip,
     "mini-features": MiniFeatures,
-    "DINO": real.DINO.load,
-    "CLIP": real.CLIP.load,
-    "Inception": real.Inception.load,
+    "DINO": published.DINO.load,
+    "CLIP": published.CLIP.load,
+    "Inception": published.Inception.load,
 }
 JUDGES: dict[str, Callable[..., Judge]] = FEATURE_JUDGES | {
-    "SSIM": lambda device, batch_size: real.SSIM(),
-    "DreamSim": real.DreamSim.load,
-    "LPIPS": real.LPIPS.load,
+    "SSIM": lambda device, batch_size: published.SSIM(),
+    "DreamSim": published.DreamSim.load,
+    "LPIPS": published.LPIPS.load,
 }
 WITHOUT_COLUMN = ("Inception",)  # in Tab. 7
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from taba_utils.evaluators import judge as shared
+from taba_utils.judges import protocols as shared
 from taba_utils.models.digest import weights_digest
 from taba_utils.trajectories import SHARD_SIZE, _ShardStore, _writable_folder
 

@@ -8,7 +8,8 @@ import torch
 from scipy import stats
 
 from taba_utils.models.gaussian import half_plain
-from taba_utils.reference import Claim, Run, claims_markdown
+from taba_utils.report import Claim, Run
+from taba_utils.report.readme import claims_markdown
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def test_runs_with_other_parameters_or_weights_are_not_compared(folder, monkeypa
     )
     assert "agree" in run(batch_size=7, cache_dir="elsewhere").check()
     other = run()
-    other.models["gaussian"] = "other weights"
+    other.digests["gaussian"] = "other weights"
     assert "not compared: the weights' digest of gaussian is other weights here" in other.check()
 
 

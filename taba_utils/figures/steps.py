@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from taba_utils.figures import COLOURS, PALETTE, STYLE, WIDTH, _figure
+from taba_utils.figures.style import COLOURS, PALETTE, STYLE, WIDTH, new_figure
 from taba_utils.metrics import ApproximationErrors
 
 AREAS = {
@@ -31,7 +31,7 @@ def error_per_step(
         first: how many first steps to shade.
     """
     with mpl.rc_context(STYLE):
-        figure = _figure(min(WIDTH, 1 + 4 * len(errors)), 3.2)
+        figure = new_figure(min(WIDTH, 1 + 4 * len(errors)), 3.2)
         panels = figure.subplots(1, len(errors), squeeze=False)[0]
         for axes, (name, (values, spreads)) in zip(panels, errors.items(), strict=True):
             axes.axvspan(0.5, first + 0.5, color="0.9", lw=0, label=f"first {first} of {len(values)} steps")
@@ -56,7 +56,7 @@ def exact_first_steps(table: pd.DataFrame, title: str = "") -> Figure:
         title: of the figure.
     """
     with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH, 3.0)
+        figure = new_figure(WIDTH, 3.0)
         left, right = figure.subplots(1, 2)
         _line_over_k(left, table, "noise error", COLOURS["latent"], "o", "|latent - noise|")
         _line_over_k(left, table, "image error", COLOURS["image"], "s", "|image again - image|")
@@ -82,7 +82,7 @@ def gain_of_exact_steps(
         title: of the figure.
     """
     with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH * 0.6, 3.2)
+        figure = new_figure(WIDTH * 0.6, 3.2)
         axes = figure.subplots()
         for (label, gains), dashes in zip(predicted.items(), ("-", "--", ":"), strict=False):
             axes.plot(range(len(gains)), gains, color="0.5", ls=dashes, lw=1.2, marker=".", ms=4, label=label)

@@ -10,7 +10,8 @@ import torch
 from matplotlib.figure import Figure
 from scipy import stats
 
-from taba_utils.figures import COLOURS, STYLE, WIDTH, _figure, as_noise, as_pixels, picture_rows
+from taba_utils.figures.pictures import as_noise, as_pixels, picture_rows
+from taba_utils.figures.style import COLOURS, STYLE, WIDTH, new_figure
 
 STARTS = {"noise": {"ls": "-", "marker": "o"}, "latent": {"ls": "--", "marker": "s"}}  # readable in grey
 
@@ -32,7 +33,7 @@ def quality_along_path(
     """
     models = list(quality["model"].unique())
     with mpl.rc_context(STYLE):
-        figure = _figure(min(WIDTH, 2.2 + 2.6 * len(models)), 2.0 * len(metrics))
+        figure = new_figure(min(WIDTH, 2.2 + 2.6 * len(models)), 2.0 * len(metrics))
         grid = figure.subplots(len(metrics), len(models), squeeze=False, sharex=True, sharey="row")
         for column, model in enumerate(models):
             rows = quality[quality["model"] == model]
@@ -101,7 +102,7 @@ def wrong_assignments(
 def _labelled_rows(rows: Mapping[str, list[tuple[torch.Tensor, str]]], columns: int) -> Figure:
     """Rows of (picture, title) with a label each; a row may be shorter than `columns`."""
     with mpl.rc_context(STYLE | {"axes.titlesize": 8}):
-        figure = _figure(WIDTH, 1.15 * len(rows))
+        figure = new_figure(WIDTH, 1.15 * len(rows))
         grid = figure.subplots(len(rows), columns, squeeze=False)
         for line, (label, pictures) in zip(grid, rows.items(), strict=True):
             for axes, (picture, title) in zip(line, pictures, strict=False):

@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from taba_utils.figures import PALETTE, STYLE, WIDTH, _figure, picture_rows
+from taba_utils.figures.pictures import picture_rows
+from taba_utils.figures.style import PALETTE, STYLE, WIDTH, new_figure
 
 COLOURS = {
     "DreamSim": PALETTE[0], "LPIPS": PALETTE[1], "SSIM": PALETTE[2], "DINO": PALETTE[3],
@@ -50,7 +51,7 @@ def improvement(rows: pd.DataFrame) -> Figure:
     """
     with mpl.rc_context(STYLE):
         models = rows["model"].unique()
-        figure = _figure(WIDTH, 3.2 * len(models))
+        figure = new_figure(WIDTH, 3.2 * len(models))
         panels = figure.subplots(len(models), 1, squeeze=False)[:, 0]
         for axes, model in zip(panels, models, strict=True):
             panel = rows[rows["model"] == model]

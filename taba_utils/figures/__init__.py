@@ -1,0 +1,50 @@
+"""One function per figure: data in, matplotlib Figure out. `style` holds the palette and the type."""
+
+from taba_utils.figures.correlation import correlations
+from taba_utils.figures.editing import edits, improvement
+from taba_utils.figures.inversion import (
+    error_over_levels,
+    error_over_num_steps,
+    gain_over_variance,
+    toy_paths,
+)
+from taba_utils.figures.location import angle_histograms, distance_maps, masks, transition, triangles
+from taba_utils.figures.mapping import path_strip, quality_along_path, wrong_assignments
+from taba_utils.figures.pictures import (
+    as_noise,
+    as_pixels,
+    latents_and_errors,
+    picture_rows,
+    principal_components,
+    round_trip,
+)
+from taba_utils.figures.steps import error_per_step, exact_first_steps, gain_of_exact_steps
+from taba_utils.figures.style import save
+
+__all__ = [
+    "angle_histograms",
+    "as_noise",
+    "as_pixels",
+    "correlations",
+    "distance_maps",
+    "edits",
+    "error_over_levels",
+    "error_over_num_steps",
+    "error_per_step",
+    "exact_first_steps",
+    "gain_of_exact_steps",
+    "gain_over_variance",
+    "improvement",
+    "latents_and_errors",
+    "masks",
+    "path_strip",
+    "picture_rows",
+    "principal_components",
+    "quality_along_path",
+    "round_trip",
+    "save",
+    "toy_paths",
+    "transition",
+    "triangles",
+    "wrong_assignments",
+]

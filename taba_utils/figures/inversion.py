@@ -1,0 +1,106 @@
+"""Figures of Sec. 2 and App. A: the error of an inversion over levels, over T, and on toys (Fig. 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from taba_utils.figures.style import COLOURS, CONVENTION_COLOURS, CONVENTION_LINES, STYLE, WIDTH, new_figure
+
+
+def error_over_levels(error: torch.Tensor, sigma: torch.Tensor) -> Figure:
+    """Fig. 8, on data: how the distance between inverted and sampled states grows.
+
+    Args:
+        error: (N, T), mean absolute difference at levels 1..T of each image.
+        sigma: (T,), noise of these levels.
+    """
+    with mpl.rc_context(STYLE):
+        figure = new_figure(WIDTH, 3.0)
+        levels = np.arange(1, len(sigma) + 1)
+        labels = ("mean $|\\hat{x}_t - x_t|$", "mean $|\\hat{x}_t - x_t|$ / σ of the level")
+        for axes, values, label in zip(figure.subplots(1, 2), (error, error / sigma), labels, strict=True):
+            _band(axes, levels, values, "target")
+            axes.set(xlabel="level reached (1 = almost clean, T = noise)", ylabel=label, ylim=(0, None))
+    return figure
+
+
+def error_over_num_steps(errors: Mapping[str, torch.Tensor], num_steps: Sequence[int]) -> Figure:
+    """How the error of the latent depends on T. errors: convention -> (N, len(num_steps))."""
+    with mpl.rc_context(STYLE):
+        figure = new_figure(WIDTH * 0.6, 3.2)
+        axes = figure.subplots()
+        for convention, error in errors.items():
+            _band(axes, np.asarray(num_steps), error, convention, marker="o")
+        axes.set(xscale="log", xlabel="number of diffusion steps T", ylabel="mean $|\\hat{x}_T - x_T|$")
+        axes.set(ylim=(0, None))
+        axes.set_xticks(list(num_steps), [str(steps) for steps in num_steps])
+        axes.minorticks_off()
+        axes.legend(title="convention")
+    return figure
+
+
+def toy_paths(
+    sampled: torch.Tensor, inverted: torch.Tensor, noise: torch.Tensor, latent: torch.Tensor
+) -> Figure:
+    """Fig. 8, on a one-dimensional mixture: a few paths there and back, and both ends as histograms.
+
+    Args:
+        sampled, inverted: (N, T + 1), states of N points at levels 0..T.
+        noise, latent: (M,), ends of many such paths.
+    """
+    with mpl.rc_context(STYLE):
+        figure = new_figure(WIDTH, 3.2)
+        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+        levels = np.arange(sampled.shape[1])
+        left.plot(levels, sampled.T, color=COLOURS["noise"], lw=1.5)
+        left.plot(levels, inverted.T, color=COLOURS["latent"], lw=1.5, ls="--")
+        left.plot([], color=COLOURS["noise"], label="sampling, T to 0")
+        left.plot([], color=COLOURS["latent"], ls="--", label="inversion, 0 to T")
+        left.set(xlabel="level (0 = image, T = noise)", ylabel="$x_t$", title="a few paths")
+        left.legend()
+        bins = np.linspace(-3.5, 3.5, 71)
+        right.hist(noise, bins, density=True, color=COLOURS["noise"], alpha=0.5, label="noise $x_T$")
+        right.hist(
+            latent,
+            bins,
+            density=True,
+            histtype="step",
+            color=COLOURS["latent"],
+            lw=1.5,
+            label="latent $\\hat{x}_T$",
+        )
+        right.set(xlabel="value", ylabel="density", title="where they end")
+        right.legend()
+    return figure
+
+
+def gain_over_variance(variances: np.ndarray, gains: Mapping[str, np.ndarray]) -> Figure:
+    """Share of the noise that comes back, by variance of the data. gains: convention -> (V,)."""
+    with mpl.rc_context(STYLE):
+        figure = new_figure(WIDTH * 0.6, 3.2)
+        axes = figure.subplots()
+        axes.axhline(1, color="0.6", lw=1, label="exact inversion")
+        for convention, gain in gains.items():
+            _line(axes, variances, gain, convention)
+        axes.set(
+            xscale="log", xlabel="variance λ of the data (plain areas: small)", ylabel="$\\hat{x}_T / x_T$"
+        )
+        axes.legend()
+    return figure
+
+
+def _band(axes, x: np.ndarray, values: torch.Tensor, convention: str, **style) -> None:
+    """Mean over images with a band of two standard errors."""
+    mean, error = values.mean(0), 2 * values.std(0) / len(values) ** 0.5
+    _line(axes, x, mean, convention, **style)
+    axes.fill_between(x, mean - error, mean + error, color=CONVENTION_COLOURS[convention], alpha=0.2, lw=0)
+
+
+def _line(axes, x, y, convention: str, **style) -> None:
+    colour, dashes = CONVENTION_COLOURS[convention], CONVENTION_LINES[convention]
+    axes.plot(x, y, color=colour, ls=dashes, lw=1.8, ms=4, **{"label": convention, **style})

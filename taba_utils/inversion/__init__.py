@@ -1,0 +1,1 @@
+"""Inversion methods: one file each, on top of `taba_utils.ddim.walk`."""
