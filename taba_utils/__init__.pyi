@@ -12,6 +12,8 @@ from . import theory as theory
 from .ddim import invert as invert
 from .ddim import sample as sample
 from .denoiser import Denoiser as Denoiser
+from .inversion import list_methods as list_methods
+from .inversion import method as method
 from .models import list_models as list_models
 from .models import load_model as load_model
 from .report import Run as Run

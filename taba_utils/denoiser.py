@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ import torch
 from taba_utils.schedule import Schedule, ddim_schedule
 
 CONVENTIONS = ("target", "shifted", "source")
+
+# One entry per image: a tensor, an array, or a list. None: no condition.
+Condition = Sequence[Any] | torch.Tensor | np.ndarray | None
 
 
 class Denoiser(ABC):
@@ -41,7 +45,9 @@ class Denoiser(ABC):
     evaluations: int = 0
 
     @abstractmethod
-    def predict_noise(self, x: torch.Tensor, timestep: torch.Tensor, condition=None) -> torch.Tensor:
+    def predict_noise(
+        self, x: torch.Tensor, timestep: torch.Tensor, condition: Condition = None
+    ) -> torch.Tensor:
         """ε_θ(x, t, c).
 
         Args:
@@ -68,11 +74,11 @@ class Denoiser(ABC):
         """
         return None
 
-    def prompt(self, condition) -> str:
+    def prompt(self, condition: Any) -> str:
         """Text that says what one entry of a condition asks for; raises ValueError without conditions."""
         raise ValueError(f"{self.name} is unconditional and has no prompts")
 
-    def refuse_condition(self, condition) -> None:
+    def refuse_condition(self, condition: Condition) -> None:
         """Raise ValueError for any; called by the `predict_noise` of unconditional models."""
         if condition is not None:
             raise ValueError(f"condition must be None for {self.name}, which is unconditional")
@@ -89,6 +95,61 @@ class Denoiser(ABC):
         if n < 1 or start < 0 or seed < 0:
             raise ValueError(f"n must be at least 1, seed and start at least 0, got {n=}, {seed=}, {start=}")
         return torch.stack([_noise(self.shape, seed, i) for i in range(start, start + n)]).to(self.device)
+
+
+def evaluate(
+    denoiser: Denoiser, x: torch.Tensor, timestep: float, condition: Condition = None
+) -> torch.Tensor:
+    """The network's output for a micro-batch of states, counted in `denoiser.evaluations`.
+
+    Args:
+        denoiser: the model.
+        x: (n, C, H, W).
+        timestep: what the network is told for all n states.
+        condition: None, or n entries.
+
+    Returns:
+        (n, C, H, W).
+
+    Raises:
+        ValueError: the output has another shape than `x`, or holds NaN or infinity.
+    """
+    told = torch.full((len(x),), timestep, dtype=torch.float32, device=x.device)
+    denoiser.evaluations += len(x)
+    output = denoiser.predict_noise(x, told, condition)
+    if output.shape != x.shape:
+        raise ValueError(
+            f"predict_noise of {denoiser.name} must return the shape that it is given, {tuple(x.shape)}, got "
+            f"{tuple(output.shape)} at timestep {timestep:g}"
+        )
+    if not output.isfinite().all():
+        raise ValueError(
+            f"predict_noise of {denoiser.name} must return finite numbers, got NaN or infinity at timestep {timestep:g}"
+        )
+    return output
+
+
+def check_convention(convention: str) -> None:
+    """Raise ValueError for an unknown convention."""
+    if convention not in CONVENTIONS:
+        raise ValueError(f"convention must be one of {list(CONVENTIONS)}, got {convention!r}")
+
+
+def check_images(denoiser: Denoiser, x: torch.Tensor) -> None:
+    """Raise ValueError unless `x` is (N, C, H, W) in the model's space and float."""
+    if x.ndim != 4 or tuple(x.shape[1:]) != tuple(denoiser.shape) or not x.is_floating_point():
+        wanted = ", ".join(map(str, denoiser.shape))
+        raise ValueError(f"{denoiser.name} takes (N, {wanted}), float, got {tuple(x.shape)}, {x.dtype}")
+
+
+def require_evaluation_mode(denoiser: Denoiser) -> None:
+    """Raise ValueError if a network of the model is in training mode, where its output depends on the micro-batch."""
+    parts = {"denoiser": denoiser, **vars(denoiser)}
+    for name, part in parts.items():
+        if isinstance(part, torch.nn.Module) and any(module.training for module in part.modules()):
+            raise ValueError(
+                f"{name} of {denoiser.name} must be in evaluation mode, got training mode; call {name}.eval()"
+            )
 
 
 def choices(n: int, seed: int, start: int, sizes: Sequence[int]) -> list[tuple[int, ...]]:

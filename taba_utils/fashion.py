@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from taba_utils.trajectories import default_cache_dir
+from taba_utils.cache import default_cache_dir
 
 CLASSES = (
     "t-shirt", "trousers", "pullover", "dress", "coat",
@@ -60,14 +60,14 @@ class FashionInColour:
 
     def caption(self, index: int) -> str:
         """Prompt of image `index`, such as "a red sneaker on a grey backdrop"."""
-        return describe(self.labels[index], self.colours[index], self.backdrops[index])
+        return describe(*(int(indices[index]) for indices in (self.labels, self.colours, self.backdrops)))
 
 
 def describe(label: int, colour: int, backdrop: int) -> str:
     """Prompt for a class, a colour and a backdrop given by index."""
-    garment, tint = CLASSES[int(label)], list(COLOURS)[int(colour)]
+    garment, tint = CLASSES[label], list(COLOURS)[colour]
     article = "" if garment == "trousers" else "a "
-    return f"{article}{tint} {garment} on a {list(BACKDROPS)[int(backdrop)]} backdrop"
+    return f"{article}{tint} {garment} on a {list(BACKDROPS)[backdrop]} backdrop"
 
 
 def load_fashion(split: str, seed: int = 0, root: str | Path | None = None) -> FashionInColour:

@@ -1,21 +1,20 @@
-"""What a live front-end gets and a headless run does not: progress bars and sliders."""
+"""Progress bars and sliders, which a live front-end shows and a headless run does not."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
-
-from tqdm.auto import tqdm
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from tqdm import tqdm
 
 
 def is_live() -> bool:
-    """Whether a person watches: a terminal, or a notebook front-end rather than papermill or nbval.
+    """Whether a person watches: in a terminal, or in a notebook front-end (papermill and nbval are none).
 
-    Front-ends name the cell in the metadata of each request; headless runners do not.
+    A front-end names the cell in the metadata of each request. A headless runner does not.
     """
     if "google.colab" in sys.modules:
         return True
@@ -25,13 +24,15 @@ def is_live() -> bool:
     return bool(kernel.get_parent("shell").get("metadata"))
 
 
-def progress(**options) -> tqdm:
-    """A progress bar that shows itself after three seconds, to people only."""
+def progress(**options: Any) -> tqdm:
+    """A progress bar of tqdm, with tqdm's options, that people see after three seconds. A headless run shows none."""
+    from tqdm.auto import tqdm
+
     return tqdm(delay=3, leave=False, disable=not is_live(), **options)
 
 
 def explore(draw: Callable[[int], Figure], values: Sequence[int], name: str) -> None:
-    """A slider over `values` that redraws; nothing in a headless run, where a static figure must do."""
+    """A slider over `values` that redraws the figure. A headless run shows nothing."""
     if not is_live():
         return
     from ipywidgets import SelectionSlider, interact

@@ -1,14 +1,15 @@
-"""What to keep or reduce while a trajectory runs, so that memory need not grow with T."""
+"""What to keep or reduce while a trajectory runs. A reduction needs no memory that grows with T."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
-from taba_utils.metrics.distances import check_weights
+from taba_utils.denoiser import Condition, Denoiser, evaluate
+from taba_utils.metrics.approximation import ApproximationErrors, area_sums, normalised, standard_errors
 
 
 @dataclass(frozen=True)
@@ -16,12 +17,12 @@ class Step:
     """What an observer sees of one move of one micro-batch.
 
     Attributes:
-        level: 1..T, the level whose ε moves the state (sampling: away from it; inversion: towards it).
+        level: 1..T. Sampling moves from this level to the one below, inversion from the one below to this level.
         timestep: what the network was told.
-        before, after: (n, C, H, W), the state around the move.
-        noise_prediction: (n, C, H, W), the ε that took it there (re-derived where x_0 was clipped).
-        images: which of the N images these are.
-        output: (n, C, H, W), what the network returned for `before`, unclipped; None where ε was replaced.
+        before, after: (n, C, H, W), the states around the move; (n, S, C, H, W) if a method has S states.
+        noise_prediction: (n, C, H, W), the ε of the move. Where x_0 was clipped, ε is derived from the clipped x_0.
+        images: which of the N images the micro-batch holds.
+        output: (n, C, H, W), what the network returned for `before`; None if the network was not asked.
     """
 
     level: int
@@ -34,7 +35,7 @@ class Step:
 
 
 class Observer(Protocol):
-    """Is told how many images and which levels are coming, then sees every step."""
+    """Sees every step of a run. `start` tells it the number of images and the levels in the order of the moves."""
 
     def start(self, num_images: int, levels: list[int]) -> None: ...
 
@@ -46,7 +47,7 @@ class Collect:
 
     Args:
         function: Step -> (n, ...), one entry per image of the micro-batch.
-        levels: which of 1..T to look at; None: all.
+        levels: which of 1..T to keep; None: all.
 
     Attributes:
         values: (N, L, ...), on the CPU; the levels in ascending order.
@@ -54,11 +55,12 @@ class Collect:
     """
 
     def __init__(self, function: Callable[[Step], torch.Tensor], levels: Iterable[int] | None = None):
-        self.function, self.values = function, None
+        self.function = function
+        self.values: Any = None  # a tensor once a step is seen
         self.wanted = None if levels is None else set(levels)
 
     def start(self, num_images: int, levels: list[int]) -> None:
-        """Forget what was seen; raises ValueError if a wanted level is not coming."""
+        """Forget an earlier run; raises ValueError if the run has no such level."""
         missing = (self.wanted or set()) - set(levels)
         if missing:
             raise ValueError(f"levels must be within 1..{max(levels)}, got {sorted(missing)}")
@@ -67,13 +69,15 @@ class Collect:
         self.num_images, self.values = num_images, None
 
     def __call__(self, step: Step) -> None:
-        """Reduce one step."""
+        """Keep the value of one step, if its level is wanted."""
         if step.level not in self.places:
             return
         value = self.function(step).cpu()
         if self.values is None:
             shape = (self.num_images, len(self.levels), *value.shape[1:])
-            with torch.inference_mode(False):  # else nobody could change the values in place
+            with torch.inference_mode(
+                False
+            ):  # a tensor made in inference mode cannot be changed in place later
                 self.values = torch.empty(shape, dtype=value.dtype)
         self.values[step.images, self.places[step.level]] = value
 
@@ -84,15 +88,15 @@ def states(levels: Iterable[int] | None = None) -> Collect:
 
 
 def noise_predictions(levels: Iterable[int] | None = None) -> Collect:
-    """The ε of each move, (N, L, C, H, W); of a sampling run it is `invert`'s ground truth."""
+    """The ε of each move, (N, L, C, H, W). The ε of a sampling run are the ground truth of `invert`."""
     return Collect(lambda step: step.noise_prediction, levels)
 
 
 def distance_to(path: torch.Tensor) -> Collect:
-    """Mean absolute difference between each state an inversion reaches and a given path, (N, T).
+    """Mean absolute difference between the states of an inversion and a given path, (N, T).
 
     Args:
-        path: (N, T + 1, C, H, W), states at levels 0..T; the state after move l is compared with level l.
+        path: (N, T + 1, C, H, W), states at levels 0..T. The state after the move to level l is compared with level l.
     """
 
     def distance(step: Step) -> torch.Tensor:
@@ -103,25 +107,25 @@ def distance_to(path: torch.Tensor) -> Collect:
 
 
 class DistanceMap:
-    """Fig. 3 while sampling runs: mean over images of ‖(1 - λ) x_T + λ x̂_T - x_t‖₂ at every level.
+    """Mean over images of ‖(1 - λ) x_T + λ x̂_T - x_t‖₂ at every level of a sampling run (Fig. 3).
 
-    With d = x_T - x_t and e = x̂_T - x_T the squared distance is ‖d‖² + 2 λ d·e + λ² ‖e‖², so a step costs
-    two inner products however many λ there are, and only the map is kept.
+    With d = x_T - x_t and e = x̂_T - x_T the squared distance is ‖d‖² + 2 λ d·e + λ² ‖e‖². A step costs two inner
+    products for any number of λ. Only the map is kept.
 
     Args:
-        noise, latent: (N, C, H, W), x_T of the run that is watched, and x̂_T of its images.
+        noise, latent: (N, C, H, W), x_T of the sampling run, and x̂_T of its images.
         weights: λ, each in [0, 1].
 
     Attributes:
-        values: (T + 1, len(weights)), float64, the level ascending: 0 the image, T the noise.
+        values: (T + 1, len(weights)), float64; row 0 belongs to the image, row T to the noise.
 
     Raises:
-        ValueError: noise and latent of different shapes, a weight out of range, a run of other images, a run
-            that is no sampling.
+        ValueError: noise and latent have different shapes; a weight is out of range; the run is not a sampling run of
+            these N images.
     """
 
     def __init__(self, noise: torch.Tensor, latent: torch.Tensor, weights: Sequence[float]):
-        check_weights(weights)
+        _check_weights(weights)
         if noise.shape != latent.shape:
             shapes = f"{tuple(noise.shape)} and {tuple(latent.shape)}"
             raise ValueError(f"noise and latent must have the same shape, got {shapes}")
@@ -129,7 +133,7 @@ class DistanceMap:
         self.weights = torch.tensor(list(weights), dtype=torch.float64)
 
     def start(self, num_images: int, levels: list[int]) -> None:
-        """Forget what was seen."""
+        """Forget an earlier run; raises ValueError if the run is not the sampling of N images."""
         if num_images != len(self.noise):
             raise ValueError(f"noise must be that of the {num_images} images sampled, got {len(self.noise)}")
         if levels != list(range(len(levels), 0, -1)):
@@ -137,15 +141,89 @@ class DistanceMap:
         self.values = torch.zeros(max(levels) + 1, len(self.weights), dtype=torch.float64)
 
     def __call__(self, step: Step) -> None:
-        """Add the state that the step has reached; the first step adds the noise that it starts from."""
+        """Add the state after the step. The first step adds the noise too."""
         noise, latent = (x[step.images].flatten(1).cpu().double() for x in (self.noise, self.latent))
         if step.level == len(self.values) - 1:
             self.values[step.level] += self._distances(noise, latent, step.before)
         self.values[step.level - 1] += self._distances(noise, latent, step.after)
 
     def _distances(self, noise: torch.Tensor, latent: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """Share of a micro-batch in the mean over images, (len(weights),)."""
+        """What a micro-batch adds to the mean over images, (len(weights),)."""
         d, e = noise - state.flatten(1).cpu().double(), latent - noise
         along, length = (d * e).sum(1, keepdim=True), e.square().sum(1, keepdim=True)
         squared = d.square().sum(1, keepdim=True) + 2 * self.weights * along + self.weights**2 * length
         return squared.clamp(min=0).sqrt().sum(dim=0) / len(self.noise)
+
+
+class ApproximationError:
+    """ξ_l = |ε_θ(x_{l-1}, t_l) - ε_θ(x_l, t_l)| at the states of a sampling run (Eq. 5, App. D).
+
+    App. D inverts, for every l, with the sampler's own ε in steps 1..l-1, and takes the network's next output. That
+    inversion arrives at the sampler's own x_{l-1} exactly. One more evaluation after each sampling step therefore
+    gives the same number. All levels cost T evaluations instead of T (T + 1) / 2. ξ is the error of the target
+    convention, also for a model whose own convention is another.
+
+    Both ε are raw outputs of the network. A sampler that clips x_0 moves by an ε derived from the clipped x_0, and
+    that ε is not compared.
+
+    Args:
+        denoiser: the model that samples. It counts the evaluations made here too.
+        plain: (N, H, W), bool, in the diffusion's own space.
+        condition: as given to `sample`.
+
+    Attributes:
+        totals, products: (T, 5) and (T, 5, 5), Σ v and Σ v vᵀ over the images seen, with v of
+            `metrics.approximation.area_sums`. Nothing else is kept.
+
+    Raises:
+        ValueError: a mask or a condition does not fit the model or the run; the run is not sampling.
+    """
+
+    def __init__(self, denoiser: Denoiser, plain: torch.Tensor, condition: Condition = None):
+        if (
+            plain.dtype != torch.bool
+            or plain.ndim != 3
+            or tuple(plain.shape[1:]) != tuple(denoiser.shape[1:])
+        ):
+            raise ValueError(
+                f"plain must be (N, {', '.join(map(str, denoiser.shape[1:]))}), bool, got "
+                f"{tuple(plain.shape)}, {plain.dtype}"
+            )
+        if condition is not None and len(condition) != len(plain):
+            raise ValueError(f"condition must have one entry per mask ({len(plain)}), got {len(condition)}")
+        self.denoiser, self.plain, self.condition = denoiser, plain.cpu(), condition
+
+    def start(self, num_images: int, levels: list[int]) -> None:
+        """Forget an earlier run; raises ValueError if the run is not the sampling of N images."""
+        if num_images != len(self.plain):
+            raise ValueError(f"plain must have one mask per image ({num_images}), got {len(self.plain)}")
+        if levels != list(range(len(levels), 0, -1)):
+            raise ValueError("ApproximationError must watch sampling, levels T to 1, got an inversion")
+        self.totals = torch.zeros(len(levels), 5, dtype=torch.float64)
+        self.products = torch.zeros(len(levels), 5, 5, dtype=torch.float64)
+
+    def __call__(self, step: Step) -> None:
+        """Evaluate the network at the state after the step, with the timestep of the step."""
+        assert step.output is not None  # a sampling run asks the network in every step
+        chosen = None if self.condition is None else self.condition[step.images]
+        approximated = evaluate(self.denoiser, step.after, step.timestep, chosen)
+        sums = area_sums(approximated.cpu(), step.output.cpu(), self.plain[step.images])
+        self.totals[step.level - 1] += sums.sum(dim=0)
+        self.products[step.level - 1] += sums.T @ sums
+
+    @property
+    def errors(self) -> list[ApproximationErrors]:
+        """Errors of levels 1..T, pooled over images."""
+        return [normalised(totals) for totals in self.totals]
+
+    @property
+    def standard_errors(self) -> list[ApproximationErrors]:
+        """Standard error over images of each field of `errors`."""
+        pairs = zip(self.totals, self.products, strict=True)
+        return [standard_errors(totals, products, len(self.plain)) for totals, products in pairs]
+
+
+def _check_weights(weights: Sequence[float]) -> None:
+    """Raise ValueError if there is no λ, or a λ outside [0, 1]."""
+    if not len(weights) or not all(0 <= weight <= 1 for weight in weights):
+        raise ValueError(f"weights must be one or more numbers between 0 and 1, got {list(weights)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 
@@ -38,7 +39,10 @@ def scaled_linear_alphas_cumprod(steps: int, start: float, end: float) -> torch.
 
 
 def cosine_alphas_cumprod(steps: int, largest_beta: float = 0.999) -> torch.Tensor:
-    """Training chain of Nichol and Dhariwal: ᾱ(u) = cos²(π/2 · (u + 0.008) / 1.008), β ≤ `largest_beta`."""
+    """Training chain of Nichol and Dhariwal: ᾱ(u) ∝ cos²(π/2 · (u + 0.008) / 1.008), β ≤ `largest_beta`.
+
+    Returns (steps,), float64.
+    """
     u = torch.arange(steps + 1, dtype=torch.float64) / steps
     bar = torch.cos((u + 0.008) / 1.008 * math.pi / 2).square()
     betas = (1 - bar[1:] / bar[:-1]).clamp(max=largest_beta)
@@ -61,19 +65,37 @@ def training_chain(beta_schedule: str, steps: int, start: float, end: float) -> 
     return chains[beta_schedule]()
 
 
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number by its type: 50 and np.int64(50), not 50.0 and not True."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def leading_steps(training_steps: int, num_steps: int) -> torch.Tensor:
     """Training steps of the grid's levels 1..T, "leading" spacing with offset 0: τ = 0, s, 2s, ...
 
-    The stride s is OpenAI's (`ddimT`): the smallest that leaves exactly T steps. Where no stride does,
-    it is diffusers' training_steps // T; both are the same when T divides the training steps.
+    The stride s is OpenAI's (`ddimT`): the smallest stride that leaves exactly T steps. If no stride leaves T steps,
+    s is diffusers' training_steps // T. The two rules agree when T divides the training steps.
+
+    Args:
+        training_steps: length of the training chain.
+        num_steps: T, between 2 and `training_steps`.
+
+    Returns:
+        (T,), int64, ascending.
 
     Raises:
-        ValueError: `num_steps` outside 1..training_steps, or one whose grid leaves more than a tenth of the chain
-            out at its noisy end: sampling would start from noise at a level that is far from noise.
+        ValueError: `num_steps` is no whole number, is out of range, or leaves more than a tenth of the chain out at
+            the noisy end. The last level of such a grid is far from noise, and sampling starts there from noise.
     """
+    if not is_whole(num_steps):
+        raise ValueError(f"num_steps must be a whole number, got {num_steps!r}")
     if not 1 <= num_steps <= training_steps:
         raise ValueError(
             f"num_steps must be between 1 and {training_steps} (the model's training steps), got {num_steps}"
+        )
+    if num_steps == 1:
+        raise ValueError(
+            "num_steps must be at least 2, got 1: the only level would be the first training step"
         )
     stride = math.ceil(training_steps / num_steps)
     if math.ceil(training_steps / stride) != num_steps:
@@ -94,9 +116,12 @@ def ddim_schedule(
     """Cut a T-step grid from a training chain.
 
     Args:
-        training_alphas_cumprod: (N,), ᾱ of every training step; the clean image is no member of it.
+        training_alphas_cumprod: (N,), ᾱ of every training step. The clean image (ᾱ = 1) is not among them.
         num_steps: T.
-        timestep_scale: what one training step counts in the network's own time (ADM-32/64: 1000 / 4000).
+        timestep_scale: network time of one training step (ADM-32/64: 1000 / 4000).
+
+    Raises:
+        ValueError: see `leading_steps`.
     """
     steps = leading_steps(len(training_alphas_cumprod), num_steps)
     clean = torch.ones(1, dtype=torch.float64)

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 
 from taba_utils import observers
 from taba_utils.ddim import invert, sample
-from taba_utils.models.adm import ADM_32, ADM_64, ADM_256, load_openai
+from taba_utils.models import ZOO
+from taba_utils.models.adm import load_openai
 from taba_utils.models.openai_format import build_unet, complete, convert
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -60,23 +61,18 @@ def test_inversion_takes_openais_path(golden):
 
 
 @pytest.mark.parametrize(
-    ("flags", "parameters"),
-    [
-        (ADM_32, 52_546_438),
-        (ADM_64, 121_063_942),
-        (ADM_256, 552_814_086),
-    ],
-    ids=["adm-32", "adm-64", "adm-256"],
-)  # fmt: skip
-def test_the_papers_networks_have_openais_number_of_parameters(flags, parameters):
+    ("name", "parameters"),
+    [("adm-32", 52_546_438), ("adm-64", 121_063_942), ("adm-256", 552_814_086)],
+)
+def test_the_papers_networks_have_openais_number_of_parameters(name, parameters):
     with torch.device("meta"):
-        unet = build_unet(complete(flags))
+        unet = build_unet(complete(ZOO[name].settings))
     assert sum(p.numel() for p in unet.parameters()) == parameters
 
 
 def test_fixed_heads_keep_their_number_where_widths_differ():
     with torch.device("meta"):
-        unet = build_unet(complete(ADM_64))
+        unet = build_unet(complete(ZOO["adm-64"].settings))
     heads = {m.inner_dim: m.heads for m in unet.modules() if hasattr(m, "inner_dim") and hasattr(m, "heads")}
     assert heads == {384: 4, 512: 4}
 

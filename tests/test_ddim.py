@@ -194,28 +194,6 @@ def test_the_micro_batch_does_not_change_the_result(batch_size):
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)
 
 
-def test_observers_see_every_image_at_the_wanted_levels():
-    model = Counting()
-    kept = observers.Collect(lambda step: step.after.flatten(1).norm(dim=1), levels=[2, 7])
-    every = observers.states()
-    sample(model, model.sample_noise(5), model.schedule(10), observers=[kept, every], batch_size=2)
-    assert kept.values.shape == (5, 2)
-    torch.testing.assert_close(kept.values, every.values[:, [1, 6]].flatten(2).norm(dim=2))
-
-
-def test_the_distance_to_the_samplers_path_is_zero_when_every_step_is_exact():
-    model, own, seen = Counting(), observers.noise_predictions(), observers.states()
-    noise, schedule = model.sample_noise(3).double(), model.schedule(10)
-    image = sample(model, noise, schedule, observers=[own, seen]).image
-    path = torch.cat([seen.values, noise[:, None]], dim=1)
-    exact, naive = observers.distance_to(path), observers.distance_to(path)
-    invert(model, image, schedule, ground_truth=own, replace_first=10, observers=[exact])
-    latent = invert(model, image, schedule, observers=[naive], batch_size=2).latent
-    assert exact.values.shape == (3, 10)
-    assert exact.values.max() < 1e-12
-    torch.testing.assert_close(naive.values[:, -1], (latent - noise).abs().flatten(1).mean(1))
-
-
 def test_evaluations_are_counted_by_image():
     model = Counting()
     sample(model, model.sample_noise(3), model.schedule(10), batch_size=2)

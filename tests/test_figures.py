@@ -37,6 +37,21 @@ def test_maps_of_one_row_share_a_scale_and_pictures_do_not_need_one():
     assert len(limits) == 1
 
 
+def test_latents_of_each_t_are_labelled_with_their_error():
+    noise = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    figure = figures.latents_by_num_steps(noise, {10: noise + 0.5, 50: noise - 0.25})
+    labels = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
+    assert labels == ["noise", "T = 10\nerror 0.50", "T = 50\nerror 0.25"]
+    assert len(figure.axes) == 3 * 6  # the first six images
+
+
+def test_error_over_levels_is_drawn_plain_and_in_units_of_the_noise():
+    figure = figures.error_over_levels(torch.tensor([[0.1, 0.4], [0.3, 0.4]]), torch.tensor([0.1, 0.8]))
+    plain, in_noise = (axes.lines[0].get_ydata().tolist() for axes in figure.axes)
+    assert plain == pytest.approx([0.2, 0.4])
+    assert in_noise == pytest.approx([2, 0.5])
+
+
 def test_a_figure_is_written_only_where_a_folder_is_given(tmp_path):
     figure = figures.picture_rows({"pictures": torch.rand(2, 3, 4, 4)})
     assert figures.save(figure, "name", None) is figure

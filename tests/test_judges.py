@@ -1,3 +1,6 @@
+import hashlib
+import os
+import re
 import socket
 import sys
 import warnings
@@ -15,7 +18,7 @@ from transformers import ViTConfig, ViTModel
 
 import taba_utils as taba
 from taba_utils import figures, judges, metrics
-from taba_utils.judges import JudgeMissing, Measure, MiniClip, MiniFeatures, published, remembered
+from taba_utils.judges import JudgeMissing, Measure, MiniClip, MiniFeatures, finding, published, remembered
 from taba_utils.models import mini, mini_clip
 from taba_utils.paper import BETTER
 
@@ -231,7 +234,51 @@ def test_a_judge_without_weights_says_where_they_belong_and_does_not_ask_the_net
     empty_caches, name, what
 ):
     with pytest.raises(JudgeMissing, match=rf"^{name} is missing: .*{what}"):
-        judges.JUDGES[name](device="cpu", batch_size=32)
+        judges.load_judge(name)
+
+
+class Harmful:
+    """Unpickled without care it would make a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def in_torch_hub(folder, name: str, content: object):
+    """A file of torch's cache."""
+    place = folder / "torch" / "hub" / "checkpoints" / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, place)
+    return place
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "expected"),
+    [
+        ("LPIPS", "alexnet-owt-7be5be79.pth", "7be5be79"),
+        ("Inception", "weights-inception-2015-12-05-6726825d.pth", "6726825d"),
+    ],
+)
+def test_weights_without_the_published_hash_are_refused(empty_caches, name, file, expected):
+    place = in_torch_hub(empty_caches, file, {"weight": torch.zeros(1)})
+    found = hashlib.sha256(place.read_bytes()).hexdigest()[:8]
+    line = f"{name} is refused: the SHA-256 of {place} must begin with {expected}, got {found}"
+    with pytest.raises(JudgeMissing, match=f"^{re.escape(line)}$"):
+        judges.load_judge(name)
+
+
+def test_weights_with_anything_but_tensors_are_refused_and_not_run(empty_caches):
+    place = in_torch_hub(empty_caches, "harmful.pth", Harmful(empty_caches / "harmed"))
+    named = place.with_name(f"harmful-{hashlib.sha256(place.read_bytes()).hexdigest()[:8]}.pth")
+    place.rename(named)
+    with pytest.raises(JudgeMissing, match=r"^LPIPS is refused: .*harmful-.* must hold nothing but tensors"):
+        finding.in_torch_hub("LPIPS", [f"checkpoints/{named.name}"])
+    assert not (empty_caches / "harmed").exists()
+    torch.save({"weight": torch.zeros(1)}, named.with_name("harmless.pth"))
+    assert finding.in_torch_hub("LPIPS", ["checkpoints/harmless.pth"]) == empty_caches / "torch" / "hub"
 
 
 def test_a_judge_without_its_package_names_it(monkeypatch):

@@ -5,8 +5,7 @@ import torch
 
 from taba_utils.fashion import BACKDROPS, CLASSES, COLOURS, describe
 from taba_utils.models.dit import article
-from taba_utils.models.mini import encode_text
-from taba_utils.models.mini_clip import CONTEXT_LENGTH, build_mini_clip, hidden_states, tokenize
+from taba_utils.models.mini_clip import CONTEXT_LENGTH, build_mini_clip, encode_text, hidden_states, tokenize
 
 
 def test_every_caption_has_tokens_of_its_own():

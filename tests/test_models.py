@@ -1,29 +1,42 @@
+import inspect
+import json
+import pkgutil
 from functools import partial
 
+import diffusers
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import taba_utils as taba
 from taba_utils.judges import MiniFeatures
-from taba_utils.models import ZOO, autoencoder, mini
-from taba_utils.models.adm import ADM_32, ADM_64, ADM_256
-from taba_utils.models.deepfloyd_if import DeepFloydIF, draw_prompts
+from taba_utils.models import ZOO, autoencoder, mini, prompts_file
+from taba_utils.models.deepfloyd_if import DeepFloydIF, draw_prompts, read_prompts
 from taba_utils.models.openai_format import build_unet, complete
+from taba_utils.models.registry import FAMILIES, read_zoo
 from taba_utils.schedule import cosine_alphas_cumprod
 
 SHIPPED = [name for name, entry in ZOO.items() if entry.weights in ("none needed", "shipped")]
 CONDITIONAL = [name for name in SHIPPED if ZOO[name].condition != "none"]
-BUILD = {
-    "mini-adm": (mini.build_mini_adm, {}),
-    "mini-adm-s": (mini.build_mini_adm_s, {}),
-    "mini-ldm": (mini.build_mini_ldm, {}),
-    "mini-dit": (mini.build_mini_dit, {"class_labels": torch.zeros(1, dtype=torch.int64)}),
-    "mini-if": (mini.build_mini_if, {"encoder_hidden_states": torch.zeros(1, 12, 64)}),
-    "adm-32": (lambda: build_unet(complete(ADM_32)), {}),
-    "adm-64": (lambda: build_unet(complete(ADM_64)), {}),
-    "adm-256": (lambda: build_unet(complete(ADM_256)), {}),
+ASKED = {
+    "mini-adm": {},
+    "mini-adm-s": {},
+    "mini-ldm": {},
+    "mini-dit": {"class_labels": torch.zeros(1, dtype=torch.int64)},
+    "mini-if": {"encoder_hidden_states": torch.zeros(1, 12, 64)},
+    "adm-32": {},
+    "adm-64": {},
+    "adm-256": {},
 }
+"""Models whose network can be built without their weights -> what the network is asked with."""
+
+
+def untrained(name: str) -> torch.nn.Module:
+    """The network of a model of the zoo, from its configuration."""
+    if ZOO[name].family == "openai":
+        return build_unet(complete(ZOO[name].settings))
+    config = json.loads((mini.WEIGHTS / name / "config.json").read_text())
+    return mini.plain_attention(getattr(diffusers, config["_class_name"]).from_config(config))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -59,16 +72,39 @@ def test_an_autoencoder_takes_any_number_of_images_in_small_parts(monkeypatch):
     assert sizes == [3, 3, 1, 3, 3, 1]
 
 
-@pytest.mark.parametrize("name", BUILD)
+@pytest.mark.parametrize("name", ASKED)
 def test_the_zoo_states_parameters_and_cost_truly(name):
-    build, more = BUILD[name]
     with torch.device("meta"):
-        network, inputs = build().eval(), (torch.zeros(1, *ZOO[name].shape), torch.zeros(1))
-    more = {key: value.to("meta") for key, value in more.items()}
+        network, inputs = untrained(name).eval(), (torch.zeros(1, *ZOO[name].shape), torch.zeros(1))
+    more = {key: value.to("meta") for key, value in ASKED[name].items()}
     with FlopCounterMode(display=False) as flops:
         network(*inputs, **more)
     assert f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f}" == f"{ZOO[name].parameters:.2f}"
     assert f"{flops.get_total_flops() / 1e9:.2f}" == f"{ZOO[name].gflop:.2f}"
+
+
+def test_every_entry_has_a_family_and_every_family_a_loader():
+    assert {entry.family for entry in ZOO.values()} == FAMILIES.keys()
+    for place in FAMILIES.values():
+        assert list(inspect.signature(pkgutil.resolve_name(place)).parameters)[:3] == [
+            "entry",
+            "source",
+            "device",
+        ]
+
+
+def test_a_model_is_one_entry_of_the_zoo(monkeypatch):
+    facts = {
+        "family": "mini-adm", "space": "pixel", "shape": [3, 32, 32], "training_set": "garments",
+        "condition": "none", "backbone": "U-Net", "training_steps": 2000,
+    }  # fmt: skip
+    text = "[another]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in facts.items())
+    monkeypatch.setitem(ZOO, "another", read_zoo(text)["another"])
+    denoiser = taba.load_model("another", source=mini.WEIGHTS / "mini-adm")
+    assert denoiser.name == "another" and len(denoiser.training_alphas_cumprod) == 2000
+    assert taba.list_models().loc["another", "stands for"] == "-"
+    with pytest.raises(TypeError, match="'colour'"):
+        read_zoo(text + '\ncolour = "red"')
 
 
 def test_shipped_weights_stay_small():
@@ -108,7 +144,7 @@ def test_a_class_that_there_is_not_is_refused():
 
 
 def test_mini_if_reads_its_prompts():
-    unet, clip = mini.build_mini_if(), mini.load_mini_clip()
+    unet, clip = untrained("mini-if"), mini.load_mini_clip()
     denoiser = DeepFloydIF(
         unet, partial(mini.encode_text, clip), mini.sample_prompts, name="untrained", digest="",
         training_alphas_cumprod=cosine_alphas_cumprod(1000),
@@ -126,11 +162,10 @@ def test_mini_if_reads_its_prompts():
 
 def test_if_takes_its_prompts_from_the_folder_of_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("TABA_WEIGHTS", str(tmp_path))
-    monkeypatch.setattr("taba_utils.models.load_if", lambda source, device, prompts: prompts)
     with pytest.raises(FileNotFoundError, match=f"no prompts for IF in {tmp_path}/if-prompts.txt"):
         taba.load_model("if", source=tmp_path)
     (tmp_path / "if-prompts.txt").write_text("A cat.\nA dog.\n")
-    assert taba.load_model("if", source=tmp_path) == ["A cat.", "A dog."]
+    assert read_prompts(prompts_file()) == ["A cat.", "A dog."]
 
 
 def test_each_seed_of_if_draws_its_own_prompts():
@@ -144,7 +179,7 @@ def test_each_seed_of_if_draws_its_own_prompts():
 
 def test_guidance_encodes_its_prompts_once():
     denoiser = DeepFloydIF(
-        mini.build_mini_if(), lambda prompts: calls.append(prompts) or torch.zeros(len(prompts), 12, 64),
+        untrained("mini-if"), lambda prompts: calls.append(prompts) or torch.zeros(len(prompts), 12, 64),
         mini.sample_prompts, name="untrained", digest="", training_alphas_cumprod=cosine_alphas_cumprod(1000),
         guidance_scale=2.0,
     )  # fmt: skip
@@ -156,7 +191,8 @@ def test_guidance_encodes_its_prompts_once():
 
 @pytest.mark.parametrize("name", ["adm-32", "ldm", "dit", "if"])
 def test_a_model_that_does_not_ship_says_how_to_get_it(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("taba_utils.models.try_to_load_from_cache", lambda *args: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args: None)
+    monkeypatch.setenv("TABA_WEIGHTS", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=f"no weights of {name} in .*download"):
         taba.load_model(name)
     assert taba.list_models().loc[name, "weights"] == "missing"

@@ -12,7 +12,7 @@ REPLACED = "0 1 3 5 10 50"
 JUDGES = "DreamSim | LPIPS | SSIM | DINO | CLIP-T source | CLIP-T target"
 NUMERIC_TABLES = range(2, 14)
 
-# Typed in a second time, and the other way round: what stands in a column of `paper.py` is a line here.
+# Typed in a second time, and the other way round: a column of a file of `taba_utils/paper/tables` is a line here.
 # Table: (what distinguishes the lines, what runs along a line, its labels, the lines).
 SECOND = {
     2: (["quantity"], "model", MODELS, """

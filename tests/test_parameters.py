@@ -1,3 +1,4 @@
+import contextlib
 import os
 import subprocess
 import sys
@@ -8,8 +9,10 @@ import nbformat
 import pytest
 from PIL import Image
 
-from taba_utils.report import parameters
+from taba_utils import models
+from taba_utils.report import parameters, references, start
 from taba_utils.report.parameters import ParameterError
+from taba_utils.schedule import leading_steps
 
 GOOD = {
     "model": "mini-adm",
@@ -19,7 +22,7 @@ GOOD = {
     "device": "cpu",
     "batch_size": 8,
 }
-STEPS = r"a whole number between 1 and 4000 \(mini-adm's training steps\)"
+STEPS = r"a whole number between 2 and 4000 \(mini-adm's training steps\)"
 
 
 def test_good_parameters_come_back_as_attributes(tmp_path):
@@ -73,6 +76,7 @@ def test_judges_of_garments_do_not_judge_other_pictures(judged):
     ("change", "message"),
     [
         ({"num_steps": 0}, rf"num_steps must be {STEPS}, got 0"),
+        ({"num_steps": 1}, rf"num_steps must be {STEPS}, got 1"),
         ({"num_steps": 5000}, rf"num_steps must be {STEPS}, got 5000"),
         ({"num_steps": 200_000}, rf"num_steps must be {STEPS}, got 200000"),
         ({"num_steps": 50.0}, "num_steps must be a whole number .* got 50.0"),
@@ -126,6 +130,8 @@ def test_judges_of_garments_do_not_judge_other_pictures(judged):
         ({"convention": "other"}, r"convention must be None or one of \['target', 'shifted', 'source'\]"),
         ({"references": "../x"}, "references must be None or the name of a folder"),
         ({"references": ".."}, "references must be None or the name of a folder"),
+        ({"references": "mini\n"}, "references must be None or the name of a folder"),
+        ({"references": "m" * 300}, "references must be None or the name of a folder"),
         ({"num_step": 50}, "unknown parameter 'num_step'; did you mean 'num_steps'"),
     ],
 )
@@ -135,9 +141,41 @@ def test_a_bad_parameter_is_named_with_what_is_allowed(change, message):
 
 
 def test_without_a_model_the_number_of_steps_is_positive():
-    assert parameters.check(num_steps=1).num_steps == 1
-    with pytest.raises(ParameterError, match=r"num_steps must be a whole number between 1 and .*, got 0"):
-        parameters.check(num_steps=0)
+    assert parameters.check(num_steps=2).num_steps == 2
+    with pytest.raises(ParameterError, match=r"num_steps must be a whole number between 2 and .*, got 1"):
+        parameters.check(num_steps=1)
+
+
+@pytest.mark.parametrize("name", ["num_steps", "steps_grid"])
+def test_every_model_of_a_list_must_have_a_grid_of_so_many_steps(name):
+    steps = 600 if name == "num_steps" else [50, 600]
+    assert parameters.check(model="mini-adm", **{name: steps})  # 4000 training steps
+    wanted = r"the 1000 training steps of mini-dit can be cut into \(the nearest are 500 and 900\), got"
+    with pytest.raises(ParameterError, match=rf"{name} must be .*a number of steps that {wanted}"):
+        parameters.check(models=["mini-adm", "mini-dit"], **{name: steps})
+
+
+@pytest.mark.parametrize("name", models.list_names())
+def test_what_the_check_allows_a_models_training_chain_can_be_cut_into(name):
+    for steps in (2, 3, 7, 50, 300, 334, 501, 600, 999):
+        try:
+            parameters.check(models=[name], num_steps=steps)
+        except ParameterError:
+            with pytest.raises(ValueError, match="num_steps"):
+                leading_steps(models.training_steps(name), steps)
+        else:
+            assert len(leading_steps(models.training_steps(name), steps)) == steps
+
+
+def test_a_profile_without_references_is_an_error_that_lists_those_that_have_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(references, "REPOSITORY", tmp_path)
+    assert parameters.check(references="mimi").references == "mimi"  # no references/ to look in
+    (tmp_path / "references" / "mini").mkdir(parents=True)
+    with pytest.raises(ParameterError, match=r"references must be None or one of \['mini'\] .*, got 'mimi'"):
+        parameters.check(references="mimi")
+    monkeypatch.setenv("TABA_REFERENCE", "update")
+    assert parameters.check(references="new").references == "new"
 
 
 def test_a_pool_is_any_whole_part_of_the_images():
@@ -172,14 +210,17 @@ def test_a_default_cache_that_cannot_be_written_is_refused_too(tmp_path, monkeyp
 def test_every_model_of_a_list_is_asked_for_its_training_steps():
     good = {name: value for name, value in GOOD.items() if name != "model"}
     parameters.check(**good, models=["gaussian", "mini-adm"])
-    with pytest.raises(ParameterError, match=r"between 1 and 1000 \(gaussian's training steps\), got 2000"):
+    with pytest.raises(ParameterError, match=r"between 2 and 1000 \(gaussian's training steps\), got 2000"):
         parameters.check(**good | {"num_steps": 2000}, models=["mini-adm", "gaussian"])
 
 
 def typed(monkeypatch, *cells):
-    """Make IPython's history these cells."""
-    shell = SimpleNamespace(user_ns={"In": ["", *cells]})
-    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    """Make IPython's history these cells, and its variables what they assign."""
+    namespace = {"In": ["", *cells]}
+    for cell in cells:
+        with contextlib.suppress(SyntaxError):
+            exec(cell, namespace)
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(user_ns=namespace))
 
 
 def test_an_injected_name_that_the_notebook_does_not_declare_is_refused(monkeypatch):
@@ -195,13 +236,75 @@ def test_the_injected_cell_may_be_corrected_and_run_again(monkeypatch):
     assert parameters.check(**GOOD).num_steps == 50
 
 
+CELL = """# how much to compute
+models = ["gaussian"]
+num_steps = 50  # T
+
+references = None
+"""
+
+
+def test_a_notebook_starts_from_its_own_parameters_cell(monkeypatch):
+    typed(monkeypatch, "import math\nreferee = 1", CELL, "import taba_utils as taba\n")
+    p, run = start("02_latents_vs_noise")
+    assert p.as_dict() == {"models": ["gaussian"], "num_steps": 50, "references": None}
+    assert (run.name, run.parameters) == ("02_latents_vs_noise", {"models": ["gaussian"], "num_steps": 50})
+
+
+def test_what_papermill_injects_takes_the_place_of_the_cells_values(monkeypatch):
+    typed(monkeypatch, CELL, "# Parameters\nnum_steps = 7\nreferences = None\n")
+    p, _ = start("nb")
+    assert (p.models, p.num_steps) == (["gaussian"], 7)
+
+
+def test_a_name_that_papermill_injects_and_the_cell_does_not_declare_is_refused(monkeypatch):
+    typed(monkeypatch, CELL, "# Parameters\nnum_step = 7\n")
+    with pytest.raises(ParameterError, match="unknown parameter 'num_step'; did you mean 'num_steps'"):
+        start("nb")
+
+
+def test_an_edited_cell_that_is_run_again_counts_and_may_compute_its_values(monkeypatch):
+    typed(monkeypatch, CELL, "other = 1", CELL.replace("50", "5 * 8"))
+    assert start("nb")[0].num_steps == 40
+
+
+def test_a_value_that_a_later_cell_changes_is_the_one_that_is_used(monkeypatch):
+    typed(monkeypatch, CELL, "num_steps = 20")
+    assert start("nb")[0].num_steps == 20
+
+
+def test_cells_that_do_not_parse_are_passed_over(monkeypatch):
+    typed(monkeypatch, CELL, "%pip install taba", "num_steps = = 3", "%%time\n1")
+    assert start("nb")[0].num_steps == 50
+
+
+def test_a_variable_that_was_deleted_is_named(monkeypatch):
+    typed(monkeypatch, CELL, "del num_steps")
+    with pytest.raises(ParameterError, match="declares 'num_steps', but it is gone: run the cell again"):
+        start("nb")
+
+
+def test_without_a_parameters_cell_the_parameters_are_given_by_name(monkeypatch):
+    typed(monkeypatch, "import taba_utils as taba")
+    with pytest.raises(ParameterError, match="run the notebook's parameters cell first; outside a notebook"):
+        start("nb")
+    assert start("nb", models=["gaussian"], num_steps=9)[0].num_steps == 9
+
+
+def test_a_parameter_that_was_not_given_is_named_when_it_is_used(monkeypatch):
+    monkeypatch.setattr("IPython.get_ipython", lambda: None)
+    p, _ = start("nb", models=["gaussian"])
+    with pytest.raises(AttributeError, match="no parameter 'num_steps' was given"):
+        _ = p.num_steps
+
+
 def papermill(folder, *options):
     """Run a notebook of three cells; returns the process, and the outputs of the executed copy."""
     cells = [
-        nbformat.v4.new_code_cell("model = 'mini-adm'\nnum_steps = 50", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(
-            "import taba_utils as taba\np = taba.report.parameters.check(model=model, num_steps=num_steps)"
+            "model = 'mini-adm'\nnum_steps = 50\nreferences = None", metadata={"tags": ["parameters"]}
         ),
+        nbformat.v4.new_code_cell("import taba_utils as taba\np, run = taba.start('nb')"),
         nbformat.v4.new_code_cell("print('sampled', p.num_steps)"),
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -220,12 +323,12 @@ def papermill(folder, *options):
         (
             "num_step",
             "50",
-            "unknown parameter 'num_step'; did you mean 'num_steps'? Allowed here: model, num_steps",
+            "unknown parameter 'num_step'; did you mean 'num_steps'? Allowed here: model, num_steps, references",
         ),
         (
             "num_steps",
             "5000",
-            "num_steps must be a whole number between 1 and 4000 (mini-adm's training steps), got 5000",
+            "num_steps must be a whole number between 2 and 4000 (mini-adm's training steps), got 5000",
         ),
     ],
     ids=["misspelt", "out of range"],

@@ -19,8 +19,10 @@ from packaging.utils import canonicalize_name
 import taba_utils as taba
 from taba_utils.judges import load_judges
 from taba_utils.models import list_names
+from taba_utils.report.parameters import INJECTED
 from taba_utils.report.readme import PROFILES, claims_markdown
-from taba_utils.report.run import NEUTRAL
+from taba_utils.report.references import NEUTRAL
+from workflow.selection import OWN
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -103,8 +105,11 @@ def test_the_readme_says_of_each_claim_what_the_reference_run_said():
 
 @pytest.mark.parametrize("path", REFERENCES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_reference_is_of_the_parameters_of_its_profile_and_of_the_weights_that_ship(path):
-    reference = json.loads(path.read_text())
-    given = yaml.safe_load((ROOT / "params" / path.parent.name / f"{path.stem}.yaml").read_text())
+    reference, profile = json.loads(path.read_text()), path.parent.name
+    if profile == OWN:
+        given = declared_parameters(ROOT / "notebooks" / f"{path.stem}.ipynb")
+    else:
+        given = yaml.safe_load((ROOT / "params" / profile / f"{path.stem}.yaml").read_text())
     assert reference["parameters"] == {name: given[name] for name in given.keys() - NEUTRAL}
     for name, digest in reference["models"].items():
         loaded = taba.load_model(name) if name in list_names() else load_judges([name])[0]
@@ -116,14 +121,38 @@ def test_every_parameter_file_has_a_notebook():
     assert given <= {path.stem for path in NOTEBOOKS}
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each_notebook
 def test_every_profile_gives_each_parameter_of_a_notebook(path):
-    cell = next(c for c in nbformat.read(path, 4).cells if "parameters" in c.metadata.get("tags", []))
-    declared = {line.split(" = ")[0] for line in cell.source.splitlines()}
-    profiles = {file.parent.name: file for file in (ROOT / "params").glob(f"*/{path.stem}.yaml")}
-    assert {"mini", "paper"} <= profiles.keys()
-    for file in profiles.values():
-        assert yaml.safe_load(file.read_text()).keys() == declared
+    files = {file.parent.name: file for file in (ROOT / "params").glob(f"*/{path.stem}.yaml")}
+    assert "paper" in files and OWN not in files  # the cells themselves are the own profile
+    for profile, file in files.items():
+        given = yaml.safe_load(file.read_text())
+        assert given.keys() == declared_parameters(path).keys()
+        assert given["figures_dir"] == f"results/{profile}/figures"
+
+
+@each_notebook
+def test_a_notebooks_own_cells_write_no_picture_and_name_the_own_profile(path):
+    declared = declared_parameters(path)
+    assert (declared["figures_dir"], declared["references"]) == (None, OWN)
+
+
+@each_notebook
+def test_a_parameters_cell_is_not_taken_for_papermills(path):
+    sources = [cell.source for cell in code_cells(path) if "parameters" in tags(cell)]
+    assert len(sources) == 1
+    assert not sources[0].startswith(INJECTED)
+
+
+RESHAPES = re.compile(r"groupby|pivot|unstack|melt|concat|MultiIndex|DataFrame\(")
+
+
+@each_notebook
+def test_a_notebooks_cells_are_short_and_leave_functions_and_reshaping_to_the_package(path):
+    for cell in code_cells(path):
+        assert "parameters" in tags(cell) or len(cell.source.splitlines()) <= 12, cell.source
+        assert not re.search(r"^\s*(def|class) ", cell.source, re.M), cell.source
+        assert not RESHAPES.search(cell.source), cell.source
 
 
 def test_conda_installs_what_the_package_asks_for():
@@ -163,7 +192,7 @@ def test_the_lock_pins_all_that_is_asked_for_and_what_that_asks_for_in_turn():
 
 
 def test_make_lock_pins_every_extra():
-    extras = re.search(r"install .* -e '\.\[(.*)\]'", (ROOT / "Makefile").read_text())[1].split(",")
+    extras = re.search(r"install -e '\.\[(.*)\]'", (ROOT / "Makefile").read_text())[1].split(",")
     assert set(extras) == PROJECT["optional-dependencies"].keys()
 
 
@@ -195,32 +224,30 @@ def test_no_weights_are_pickled():
     assert not [path for path in files if path.suffix == ".py" and unpickles(path)]
 
 
-PAPERMILL = """#!/bin/sh
-echo "$1 -> $2 with $4"
-case $1 in *01_*) exit 1 ;; esac
+RECORDER = """#!/bin/sh
+for argument in "$@"; do echo "$argument"; done
+echo "PARAMETERS=$PARAMETERS"
+exit 3
 """
 
 
-@pytest.mark.parametrize("shell_flags", [[], [".SHELLFLAGS=-c"]], ids=["GNU make 4", "the make of macOS"])
-def test_make_paper_runs_notebooks_in_order_and_stops_at_one_that_fails(tmp_path, shell_flags):
+def test_make_paper_hands_everything_to_the_workflow_and_fails_when_it_fails(tmp_path):
     shutil.copy(ROOT / "Makefile", tmp_path)
-    given = [f"params/some/{name}.yaml" for name in ("00_a", "01_b", "02_c")]
-    notebooks = [f"notebooks/{name}.ipynb" for name in ("00_a", "00_not_in_this_profile", "01_b", "02_c")]
-    for name in (*given, *notebooks, "requirements.lock"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "pyproject.toml").touch()
     (tmp_path / "env" / "bin").mkdir(parents=True)
-    (tmp_path / "env" / "bin" / "papermill").write_text(PAPERMILL)
-    (tmp_path / "env" / "bin" / "papermill").chmod(0o755)
-    (tmp_path / "env" / ".ready").touch()
+    for name in ("requirements.lock", "pyproject.toml", "env/.ready"):
+        (tmp_path / name).touch()
+    (tmp_path / "env" / "bin" / "python").write_text(RECORDER)
+    (tmp_path / "env" / "bin" / "python").chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
-    command = ["make", "paper", "VENV=env", "PROFILE=some", "JOBS=1", *shell_flags]
+    given = ["VENV=env", "PROFILE=some", "JOBS=1", "NOTEBOOKS=01 02", 'PARAMETERS=-p device "a b"']
+    command = ["make", "--no-print-directory", "paper", *given]
     result = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode != 0
-    lines = result.stdout.splitlines()
-    assert lines[0] == "notebooks/00_a.ipynb -> results/some/00_a.ipynb with params/some/00_a.yaml"
-    assert re.fullmatch(r"00_a: \d+ s, results/some/00_a\.ipynb", lines[1])
-    assert lines[2:] == ["notebooks/01_b.ipynb -> results/some/01_b.ipynb with params/some/01_b.yaml"]
+    called = ["-m", "workflow", "paper", "--profile", "some", "--jobs", "1", "01", "02"]
+    assert result.stdout.splitlines() == [*called, 'PARAMETERS=-p device "a b"']
+
+
+def test_the_makefile_fits_a_screen():
+    assert len((ROOT / "Makefile").read_text().splitlines()) <= 60

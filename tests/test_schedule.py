@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
@@ -54,6 +55,21 @@ def test_where_no_stride_fits_the_steps_are_those_of_diffusers():
     scheduler = DDIMScheduler(1000)
     scheduler.set_timesteps(64)
     assert leading_steps(1000, 64).tolist() == scheduler.timesteps.flip(0).tolist()
+
+
+@pytest.mark.parametrize("num_steps", [50.0, True, "50", None])
+def test_a_number_of_steps_that_is_no_whole_number_is_refused(num_steps):
+    with pytest.raises(ValueError, match=rf"num_steps must be a whole number, got {num_steps!r}"):
+        leading_steps(1000, num_steps)
+
+
+def test_numpys_whole_numbers_are_whole_numbers():
+    assert torch.equal(leading_steps(1000, np.int64(50)), leading_steps(1000, 50))
+
+
+def test_a_single_step_is_refused_because_its_only_level_is_clean():
+    with pytest.raises(ValueError, match="num_steps must be at least 2, got 1"):
+        ddim_schedule(linear_alphas_cumprod(1000), 1)
 
 
 @pytest.mark.parametrize("num_steps", [0, -1, 1001])

@@ -1,22 +1,21 @@
 """The training loop, on a toy: it learns, and a resumed run is the run that was not interrupted."""
 
 import math
-from dataclasses import replace
-from pathlib import Path
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, UNet2DModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from training.mini_adm import sureness
-from training.mini_clip import matches, soft_contrastive
-from training.noise_prediction import guided, noise_loss
 
-from taba_utils.fashion import load_fashion
-from training.loop import Progress, Recipe, batch_indices, train
+from training import networks
+from training.export import export
+from training.loop import Place, batch_indices, train
 from training.measures import retrieval
+from training.recipes import RECIPES, Recipe
+from training.tasks import COSINE, TASKS, matches, noise_loss, soft_contrastive
 
 DATA = torch.linspace(-1, 1, 64)[:, None]
 
@@ -26,19 +25,19 @@ def loss(model, indices, generator):
     return (model(DATA[indices] + noise) - 3 * DATA[indices]).square().mean()
 
 
-def fit(folder, steps, **more):
+def fit(folder, steps, seed=0, stop=None, **more):
+    """Train a line; `stop`: be killed before that step."""
     torch.manual_seed(0)
-    recipe = Recipe(
-        steps=steps,
-        batch_size=8,
-        learning_rate=0.1,
-        warmup=5,
-        decay=0.01,
-        checkpoint_every=5,
-        bfloat16=False,
-        **more,
-    )
-    return train(torch.nn.Linear(1, 1), loss, len(DATA), recipe, folder)
+    recipe = Recipe(steps=steps, batch_size=8, learning_rate=0.1, warmup=5, decay=0.01, **more)
+    place = Place(folder, checkpoint_every=5)
+    calls = count()
+
+    def killed(model, indices, generator):
+        if stop is not None and next(calls) == stop:
+            raise KeyboardInterrupt
+        return loss(model, indices, generator)
+
+    return train(torch.nn.Linear(1, 1), killed, len(DATA), recipe, place, seed)
 
 
 def test_a_model_learns(tmp_path):
@@ -48,40 +47,18 @@ def test_a_model_learns(tmp_path):
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     whole = fit(tmp_path / "whole", 20)
-    fit(tmp_path / "parts", 10)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "parts", 20, stop=12)
     resumed = fit(tmp_path / "parts", 20)
     torch.testing.assert_close(resumed.weight, whole.weight, rtol=1e-5, atol=1e-6)
 
 
-def test_the_average_begins_anew_with_a_new_optimiser(tmp_path):
-    fit(tmp_path / "first", 400)
-    far = tmp_path / "far.safetensors"
-    weights = load_file(tmp_path / "first" / "weights.safetensors")
-    with safe_open(tmp_path / "first" / "weights.safetensors", "pt") as file:
-        save_file({name: tensor + 2 for name, tensor in weights.items()}, far, file.metadata())
-    model = fit(tmp_path / "on", 500, shipped=far)
-    assert abs(model.weight.item() - 3) < 0.2  # an average that is 400 steps old would be at 3.8
-
-
-def test_training_goes_on_from_shipped_weights_with_a_record_of_both_runs(tmp_path):
-    shipped = tmp_path / "first" / "weights.safetensors"
-    before = fit(tmp_path / "first", 20).weight.item()
-    whole = fit(tmp_path / "whole", 40, shipped=shipped)
-    fit(tmp_path / "parts", 30, shipped=shipped)
-    resumed = fit(tmp_path / "parts", 40, shipped=shipped)
-    torch.testing.assert_close(resumed.weight, whole.weight, rtol=1e-5, atol=1e-6)
-    assert abs(whole.weight.item() - 3) < abs(before - 3)
-    legs = ["0-20 of 20 (plain loss)", "20-40 of 40 (plain loss and a new optimiser)"]
-    assert Progress.of(tmp_path / "whole" / "weights.safetensors").legs == legs
-    with pytest.raises(ValueError, match="steps must be above 20, those of the shipped weights, got 20"):
-        fit(tmp_path / "none", 20, shipped=shipped)
-    with pytest.raises(ValueError, match=r"steps must be at least 40, those of .*whole, got 30"):
-        fit(tmp_path / "whole", 30)
-
-
-def test_a_new_optimiser_warms_up_again():
-    recipe = Recipe(steps=1000, warmup=100, learning_rate=1.0)
-    assert [recipe.rate(step, first=500) for step in (500, 549, 599)] == [0.01, 0.5, 1.0]
+def test_a_checkpoint_of_another_recipe_or_seed_is_refused(tmp_path):
+    fit(tmp_path, 20)
+    with pytest.raises(ValueError, match=r"recipe must be that of .*, steps=20, .*, got steps=30, "):
+        fit(tmp_path, 30)
+    with pytest.raises(ValueError, match=r"seed must be that of .*, 0, got 1"):
+        fit(tmp_path, 20, seed=1)
 
 
 def test_the_averaged_weights_of_chosen_steps_are_kept(tmp_path):
@@ -93,9 +70,8 @@ def test_the_averaged_weights_of_chosen_steps_are_kept(tmp_path):
 
 
 def test_an_epoch_visits_every_item_once():
-    recipe = Recipe(steps=100, batch_size=8)
     epochs = [
-        torch.cat([batch_indices(step, 64, recipe) for step in range(8 * e, 8 * e + 8)]) for e in (0, 1)
+        torch.cat([batch_indices(step, 64, 8, seed=0) for step in range(8 * e, 8 * e + 8)]) for e in (0, 1)
     ]
     assert all(sorted(epoch.tolist()) == list(range(64)) for epoch in epochs)
     assert epochs[0].tolist() != epochs[1].tolist()
@@ -108,61 +84,55 @@ def test_the_learning_rate_rises_stays_and_falls():
     assert recipe.rate(999) > 0
 
 
-CHAIN = DDIMScheduler(4000, beta_schedule="squaredcos_cap_v2")
+CHAIN = DDIMScheduler(**COSINE)
 CLEAN = torch.rand(6, 1, 32, 32)
 
 
-def alphas_cumprod(time):
-    return CHAIN.alphas_cumprod[(time * 4).long()]
-
-
-def loss_of_error(wrong, **weights):
+def loss_of_error(wrong):
     """Loss of a network that predicts the noise and this error, and the network times it was asked at."""
     asked = []
 
     def predict(noisy, time):
         asked.append(time)
-        alpha = alphas_cumprod(time).reshape(-1, 1, 1, 1)
+        alpha = CHAIN.alphas_cumprod[(time * 4).long()].reshape(-1, 1, 1, 1)
         return (noisy - alpha.sqrt() * CLEAN) / (1 - alpha).sqrt() + wrong
 
-    value = noise_loss(predict, CLEAN, CHAIN, torch.Generator().manual_seed(0), **weights).item()
-    return value, asked[0]
+    return noise_loss(predict, CLEAN, CHAIN, torch.Generator().manual_seed(0)).item(), asked[0]
 
 
-@pytest.mark.parametrize("coarse", [0.0, 0.5])
-def test_the_loss_of_a_network_that_knows_the_noise_is_zero(coarse):
-    checks = 0.1 * (-1.0) ** (torch.arange(32)[:, None] + torch.arange(32))  # no mean over any square
-    by_checks, _ = loss_of_error(checks, coarse=coarse)
-    assert loss_of_error(0.0, coarse=coarse)[0] < 1e-5
-    assert by_checks == pytest.approx(0.01, rel=1e-2)
-    assert loss_of_error(0.1, coarse=coarse)[0] > (10 if coarse else 0.99) * by_checks
+def test_the_loss_is_the_plain_squared_error_of_the_noise_at_every_level():
+    assert loss_of_error(0.0)[0] < 1e-5
+    assert loss_of_error(0.5)[0] == pytest.approx(0.25, rel=1e-2)
 
 
-def test_p2_weighting_divides_by_a_power_of_one_plus_the_signal_to_noise_ratio():
-    value, time = loss_of_error(1.0, perception=0.5)
-    signal_to_noise = alphas_cumprod(time) / (1 - alphas_cumprod(time))
-    assert value == pytest.approx(((1 + signal_to_noise) ** -0.5).mean().item(), rel=1e-3)
+def test_the_networks_time_runs_from_0_to_1000_whatever_the_chain():
+    time = torch.cat([loss_of_error(0.0)[1] for _ in range(1)])
+    assert time.min() >= 0 and time.max() < 1000
 
 
-def test_guidance_goes_on_from_the_worse_prediction_through_the_better_one():
-    better, worse = torch.nn.Conv2d(1, 1, 1), torch.nn.Conv2d(1, 1, 1)
-    ask = lambda network: lambda x, time: network(x)  # noqa: E731
-    led = guided(ask(better), ask(worse), 1.5)(CLEAN, None)
-    torch.testing.assert_close(led, better(CLEAN) + 0.5 * (better(CLEAN) - worse(CLEAN)))
-    assert not led.requires_grad
+def test_every_recipe_has_a_task_and_every_diffusion_model_as_many_steps():
+    assert RECIPES.keys() == TASKS.keys()
+    diffusion = [RECIPES[name] for name in ("mini-adm", "mini-adm-s", "mini-ldm", "mini-dit", "mini-if")]
+    assert {(recipe.steps, recipe.batch_size) for recipe in diffusion} == {(10_000, 32)}
+    assert len(RECIPES["mini-adm-s"].keep) == 10
 
 
-def test_a_teacher_takes_the_place_of_the_noise():
-    zero = lambda noisy, time: torch.zeros_like(noisy)  # noqa: E731
-    own = noise_loss(zero, CLEAN, CHAIN, torch.Generator().manual_seed(0)).item()
-    taught = noise_loss(zero, CLEAN, CHAIN, torch.Generator().manual_seed(0), teacher=zero).item()
-    assert own > 0.9 and taught == 0
+@pytest.mark.parametrize(
+    "build", [networks.mini_adm, networks.mini_adm_s, networks.mini_ldm, networks.mini_dit, networks.mini_if]
+)
+def test_a_network_fits_its_budget_of_weights(build):
+    assert networks.num_parameters(build()) * 2 < 7e6  # bytes, float16
 
 
-def test_sureness_is_high_where_a_garment_is_what_its_label_says():
-    data = load_fashion("test", root=Path(__file__).parent / "fashion-mnist")
-    own, wrong = sureness(data), sureness(replace(data, labels=(data.labels + 1) % 10))
-    assert own.shape == (256,) and own.mean() > 0.7 and wrong.mean() < 0.1
+def test_a_finished_run_is_exported_as_half_precision_weights_with_its_record(tmp_path):
+    network = networks.mini_adm_s()
+    save_file(network.state_dict(), tmp_path / "weights.safetensors", {"steps": "3", "seed": "1"})
+    target = export(network, tmp_path)
+    again = UNet2DModel.from_pretrained(target, use_safetensors=True)
+    torch.testing.assert_close(again.conv_in.weight, network.conv_in.weight, rtol=1e-3, atol=1e-4)
+    with safe_open(target / networks.WEIGHTS, "pt") as file:
+        assert file.metadata() == {"format": "pt", "steps": "3", "seed": "1"}
+        assert file.get_tensor("conv_in.weight").dtype == torch.float16
 
 
 def test_a_short_caption_is_true_of_every_garment_of_its_class():

@@ -1,64 +1,20 @@
 """Stored trajectories: nothing computed twice, nothing lost, nothing damaged believed."""
 
-import errno
 import json
-import multiprocessing
-import os
-import time
 
-import numpy as np
 import pytest
 import torch
+from toys import SHAPE, STEPS, Toy, assert_same, by_hand, shards
 
-from taba_utils import observers, trajectories
-from taba_utils.ddim import invert, sample
-from taba_utils.models.gaussian import GaussianMixture
-from taba_utils.trajectories import Trajectories
-
-STEPS = 4
-SHAPE = (3, 8, 8)
+from taba_utils import trajectories
+from taba_utils.cache import NUMERICS
+from taba_utils.cache import shards as cache_shards
+from taba_utils.ddim import sample
 
 
-class Toy(GaussianMixture):
-    """Two Gaussians; `left`: images the network takes before it breaks; a condition shifts its ε."""
-
-    def __init__(self, left=float("inf"), variance=0.3):
-        means = torch.stack([torch.zeros(SHAPE), torch.linspace(-1, 1, 192).reshape(SHAPE)])
-        super().__init__(torch.full((2, *SHAPE), variance), means)
-        self.left = left
-
-    def predict_noise(self, x, timestep, condition=None):
-        self.left -= len(x)
-        if self.left < 0:
-            raise RuntimeError("interrupted")
-        shift = 0 if condition is None else torch.as_tensor(condition).reshape(-1, 1, 1, 1) / 100
-        return (super().predict_noise(x, timestep) + shift).float()
-
-
-@pytest.fixture
-def runs(tmp_path):
-    def make(denoiser=None, num_steps=STEPS, seed=0, **options):
-        return Trajectories(denoiser or Toy(), num_steps, seed, **{"cache_dir": tmp_path, **options})
-
-    return make
-
-
-def by_hand(n, condition=None, clip=None, convention="target", seed=0, **options):
-    """Images and latents of one uncached run."""
-    model, schedule = Toy(), Toy().schedule(STEPS)
-    keep = observers.noise_predictions()
-    image = sample(model, model.sample_noise(n, seed), schedule, condition, [keep], clip).image
-    truth = {"ground_truth": keep} if options else {}
-    back = invert(model, image, schedule, condition, clip=clip, convention=convention, **truth, **options)
-    return image, back.latent
-
-
-def shards(folder, kind=""):
-    return sorted(folder.glob(f"{kind}*/*.safetensors"))
-
-
-def assert_same(result, expected):
-    torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
+def in_shards_of(monkeypatch, size):
+    for module in (trajectories, cache_shards):
+        monkeypatch.setattr(module, "SHARD_SIZE", size)
 
 
 def test_stored_results_equal_an_uncached_run(runs):
@@ -70,7 +26,7 @@ def test_stored_results_equal_an_uncached_run(runs):
 
 
 def test_noise_is_the_models_whatever_the_shards(runs, monkeypatch):
-    monkeypatch.setattr(trajectories, "SHARD_SIZE", 3)
+    in_shards_of(monkeypatch, 3)
     assert torch.equal(runs(seed=4).noise(8), Toy().sample_noise(8, seed=4))
 
 
@@ -100,7 +56,7 @@ def test_more_images_cost_only_the_new_ones_and_fewer_cost_nothing(runs, tmp_pat
 @pytest.mark.parametrize(("shard_size", "batch_size"), [(3, 32), (64, 1), (64, 7), (5, 2)])
 def test_neither_shards_nor_micro_batches_change_the_result(runs, monkeypatch, shard_size, batch_size):
     image, latent = by_hand(30)
-    monkeypatch.setattr(trajectories, "SHARD_SIZE", shard_size)
+    in_shards_of(monkeypatch, shard_size)
     made = runs(batch_size=batch_size)
     assert_same(made.latent(30), latent)
     assert_same(made.image(30), image)
@@ -109,7 +65,7 @@ def test_neither_shards_nor_micro_batches_change_the_result(runs, monkeypatch, s
 def test_a_large_batch_takes_several_shards_at_once_and_only_those_that_are_missing(
     runs, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(trajectories, "SHARD_SIZE", 4)
+    in_shards_of(monkeypatch, 4)
     taken = []
     monkeypatch.setattr(
         trajectories, "sample", lambda *given, **more: taken.append(len(given[1])) or sample(*given, **more)
@@ -197,19 +153,15 @@ def test_whatever_determines_a_result_has_its_own_place(runs, tmp_path):
     assert_same(images[0], runs(Toy(left=0), clip=False).image(5))  # the model's own habit, spelt out
 
 
-def test_another_code_of_the_model_is_another_place():
-    typed = type("Typed", (Toy,), {"__module__": "__main__"})  # in a session, without a file
-    digests = {trajectories._code_digest(model) for model in (GaussianMixture, Toy)}
-    assert len(digests) == 2
-    assert isinstance(trajectories._code_digest(typed), str)
-
-
 def test_the_key_says_what_is_stored(runs, tmp_path):
     runs(seed=3).latent(2)
     (path,) = tmp_path.glob("latent-*/key.json")
     key, schedule = json.loads(path.read_text()), Toy().schedule(STEPS)
     assert (key["model"], key["digest"], key["seed"]) == ("gaussian", Toy().digest, 3)
-    assert (key["convention"], key["replace_first"], key["clip"]) == ("target", 0, False)
+    assert (key["method"], key["clip"]) == ({"name": "naive", "convention": "target"}, False)
+    assert (key["guidance_scale"], key["numerics"]) == (1, NUMERICS)
+    assert key["versions"] == {"torch": torch.__version__.partition("+")[0]}
+    assert {"taba_utils.ddim", "taba_utils.models.gaussian", "taba_utils.trajectories"} <= key["code"].keys()
     assert key["alphas_cumprod"] == schedule.alphas_cumprod.tolist()
     assert key["timesteps"] == schedule.timesteps.tolist()
 
@@ -229,24 +181,6 @@ def test_a_condition_may_grow_but_another_one_is_another_result(runs):
     assert_same(runs(Toy(left=0), condition=labels).image(130), image)
 
 
-def test_conditions_are_told_apart_by_value_type_and_order():
-    conditions = [
-        None,
-        ["a", "bc"],
-        ["ab", "c"],
-        ["bc", "a"],
-        [1, 2],
-        [1.0, 2.0],
-        torch.tensor([[1, 2], [1, 2]]),
-        torch.tensor([[1, 2], [1, 2]]).bfloat16(),
-        torch.tensor([[1, 2]]).expand(2, 2).short(),
-    ]
-    digests = [trajectories._condition_digest(condition, 2) for condition in conditions]
-    assert len(set(digests)) == len(digests)
-    assert trajectories._condition_digest(np.array([1, 2, 3]), 2) == digests[4]
-    assert trajectories._condition_digest(torch.tensor([1, 2]), 2) == digests[4]
-
-
 @pytest.mark.parametrize("broken_at", [0, 10 * STEPS, 64 * STEPS, 100 * STEPS, 130 * STEPS - 1])
 def test_an_interrupted_run_resumes_at_its_shard(runs, broken_at):
     image, latent = by_hand(130)
@@ -260,52 +194,6 @@ def test_an_interrupted_run_resumes_at_its_shard(runs, broken_at):
     resumed = runs()
     assert_same(resumed.latent(130), latent)
     assert resumed.evaluations == STEPS * (130 - 64 * (broken_at // (64 * STEPS)))
-
-
-def flip(place):
-    def damage(content):
-        content[place] ^= 1
-        return content
-
-    return damage
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        *(flip(place) for place in (0, 8, 20, 60, 200, 5000, -1)),
-        lambda content: b"",
-        lambda content: content[:100],
-        lambda content: content[:-1],
-        lambda content: content + b"\0",
-    ],
-)
-@pytest.mark.parametrize("kind", ["image", "latent"])
-def test_a_damaged_shard_is_said_in_one_line_and_redone(runs, tmp_path, capsys, damage, kind):
-    image, latent = runs().image(70), runs().latent(70)
-    capsys.readouterr()
-    victim = shards(tmp_path, kind)[0]
-    victim.write_bytes(damage(bytearray(victim.read_bytes())))
-    again = runs()
-    assert_same(again.image(70), image)
-    assert_same(again.latent(70), latent)
-    assert again.evaluations == 64 * STEPS
-    line = capsys.readouterr().err
-    assert line.count("\n") == 1
-    assert f"cache: {kind} shard 0" in line
-    assert "damaged" in line
-    assert runs(Toy(left=0)).latent(70).equal(again.latent(70))
-    assert capsys.readouterr().err == ""
-
-
-def test_a_damaged_shard_is_said_once_even_if_fewer_images_are_wanted(runs, tmp_path, capsys):
-    image = runs().image(20)
-    (victim,) = shards(tmp_path)
-    victim.write_bytes(victim.read_bytes()[:-1])
-    assert_same(runs().image(10), image[:10])
-    assert capsys.readouterr().err.count("\n") == 1
-    assert_same(runs(Toy(left=0)).image(10), image[:10])
-    assert capsys.readouterr().err == ""
 
 
 def test_the_samplers_own_noise_is_kept_in_the_same_pass(runs):
@@ -349,105 +237,6 @@ def test_predictions_stored_for_fewer_images_than_the_images_catch_up(runs):
     assert_same(made.latent(20, replace_first=2), by_hand(20, replace_first=2)[1])
 
 
-def test_a_full_disk_loses_nothing_that_is_in_memory(runs, tmp_path, monkeypatch, capsys):
-    latent = by_hand(70)[1]
-
-    def full(_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    made = runs()
-    assert_same(made.latent(70), latent)
-    assert made.evaluations == 70 * 2 * STEPS
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 4  # two shards of images and two of latents
-    assert all("could not be stored" in line and "No space left" in line for line in lines)
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-
-
-def test_temporary_files_of_dead_runs_are_removed_and_those_of_living_ones_kept(runs, tmp_path):
-    runs().image(2)
-    folder = shards(tmp_path)[0].parent
-    dead, living = folder / "dead.tmp", folder / "living.tmp"
-    for path in (dead, living):
-        path.write_bytes(b"half a shard")
-    os.utime(dead, (time.time() - 2 * trajectories.STALE_AFTER,) * 2)
-    runs(Toy(left=0)).image(2)
-    assert not dead.exists()
-    assert living.exists()
-
-
-def grow(folder, batch_size, barrier):
-    """What each of two processes does, both asking for the same shards at the same moment."""
-    for seed in range(3):
-        for n in (1, 2, 63, 70, 130):
-            barrier.wait(120)
-            made = Trajectories(
-                Toy(), STEPS, seed, cache_dir=folder, batch_size=batch_size, keep_predictions=1
-            )
-            assert_same(made.latent(n, replace_first=1), by_hand(n, seed=seed, replace_first=1)[1])
-
-
-def test_two_processes_share_a_cache(runs, tmp_path, capfd):
-    spawn = multiprocessing.get_context("spawn")
-    barrier = spawn.Barrier(2)
-    other = spawn.Process(target=grow, args=(tmp_path, 3, barrier))
-    other.start()
-    grow(tmp_path, 32, barrier)
-    other.join(120)
-    assert other.exitcode == 0
-    assert capfd.readouterr().err == ""  # no shard was ever seen damaged or half written
-    for seed in range(3):
-        stored = runs(Toy(left=0), seed=seed, keep_predictions=1)
-        image, latent = by_hand(130, seed=seed, replace_first=1)
-        assert_same(stored.image(130), image)
-        assert_same(stored.latent(130, replace_first=1), latent)
-    assert not list(tmp_path.rglob("*.tmp"))
-    assert len(shards(tmp_path)) == 3 * 3 * 3  # seeds, shards, and images, predictions, latents
-
-
-def hang(folder):
-    """Stores one shard of images and never gets beyond the temporary file of the second."""
-    replace, names = os.replace, []
-
-    def hanging(source, target):  # key.json, the first shard, the second
-        names.append(target)
-        replace(source, target) if len(names) < 3 else time.sleep(600)
-
-    os.replace = hanging
-    Trajectories(Toy(), STEPS, cache_dir=folder).image(130)
-
-
-def test_a_run_killed_while_writing_resumes(runs, tmp_path):
-    worker = multiprocessing.get_context("spawn").Process(target=hang, args=(tmp_path,))
-    worker.start()
-    deadline = time.monotonic() + 120
-    while not (shards(tmp_path) and list(tmp_path.rglob("*.tmp"))):
-        assert worker.is_alive()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    worker.kill()
-    worker.join()
-    resumed = runs()
-    assert_same(resumed.image(130), by_hand(130)[0])
-    assert resumed.evaluations == 66 * STEPS
-
-
-def test_a_folder_that_cannot_be_written_is_refused_before_any_sampling(runs, tmp_path):
-    (tmp_path / "file").write_text("")
-    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(ValueError, match="cache_dir must be a folder that can be written"):
-            runs(cache_dir=folder)
-
-
-def test_the_environment_names_the_default_folder(runs, tmp_path, monkeypatch):
-    monkeypatch.setenv("TABA_CACHE", str(tmp_path / "elsewhere"))
-    assert runs(cache_dir=None).cache_dir == tmp_path / "elsewhere"
-    monkeypatch.delenv("TABA_CACHE")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert runs(cache_dir=None).cache_dir == tmp_path / ".cache" / "taba"
-
-
 def test_mistakes_are_refused_before_any_evaluation(runs):
     for options, message in [
         ({"num_steps": 0}, "num_steps must be between 1 and 1000"),
@@ -465,7 +254,7 @@ def test_mistakes_are_refused_before_any_evaluation(runs):
         (lambda: made.noise(4), r"n must be at most 3 \(entries of condition\)"),
         (lambda: made.latent(1, "other"), "convention must be one of"),
         (lambda: made.latent(1, replace_first=3), "replace_first must be between 0 and 2"),
-        (lambda: made.latent(1, "shifted", replace_first=1), 'replace_first needs convention="target"'),
+        (lambda: made.latent(1, "shifted", replace_first=1), 'need convention="target"'),
     ]:
         with pytest.raises(ValueError, match=message):
             call()

@@ -9,8 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from taba_utils.fashion import load_fashion, to_model_range
-
-WEIGHTS = "diffusion_pytorch_model.safetensors"
+from training import networks
 
 
 def export(network: torch.nn.Module, folder: Path) -> Path:
@@ -25,9 +24,11 @@ def export(network: torch.nn.Module, folder: Path) -> Path:
         network.register_to_config(scaling_factor=scaling_factor(network))
     if diffuses:
         network.save_config(target)
-    save_half(weights, target / (WEIGHTS if diffuses else "model.safetensors"), record(folder))
-    for path in folder.glob("step_*.safetensors"):
-        save_half(load_file(path), target / path.name)
+    kept = sorted(folder.glob("step_*.safetensors"))  # the last one of them is the end of the run
+    for path in kept:
+        save_half(load_file(path), target / path.name, record(folder))
+    if not kept:
+        save_half(weights, target / (networks.WEIGHTS if diffuses else "model.safetensors"), record(folder))
     return target
 
 

@@ -1,4 +1,4 @@
-"""How trained models are measured for their cards."""
+"""What the cards report of a trained model. Nothing here is a goal."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tqdm.auto import tqdm
 
 import taba_utils as taba
 from taba_utils.denoiser import Denoiser
-from taba_utils.fashion import load_fashion
+from taba_utils.fashion import BACKDROPS, CLASSES, COLOURS, describe, load_fashion, measured_colours
 from taba_utils.judges import MiniFeatures, reference_features
 
 NUM_STEPS = 50
-CONFIDENT = 0.9
-NUM_JUDGED = 500
-NUM_FRECHET = 2000
+NUM_SAMPLES = 2000
+NUM_REAL = 2000  # real images that precision and recall compare with
+LEVELS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # of T = 1,000
 
 
 @dataclass(frozen=True)
@@ -29,35 +29,82 @@ class Samples:
     seconds: float
 
 
-def draw_samples(denoiser: Denoiser, n: int = NUM_FRECHET) -> Samples:
-    """Images 0..n-1 of seed 0, T = 50."""
-    condition, schedule = denoiser.sample_condition(n), denoiser.schedule(NUM_STEPS)
+def draw_samples(denoiser: Denoiser, n: int = NUM_SAMPLES, num_steps: int = NUM_STEPS) -> Samples:
+    """Images 0..n-1 of seed 0."""
+    condition, schedule = denoiser.sample_condition(n), denoiser.schedule(num_steps)
     began = time.monotonic()
     image = taba.sample(denoiser, denoiser.sample_noise(n), schedule, condition).image
-    seconds = (time.monotonic() - began) / n / NUM_STEPS
+    seconds = (time.monotonic() - began) / n / num_steps
     pixels = denoiser.decode(image)
     return Samples((pixels.clamp(-1, 1) + 1) / 2, condition, seconds)
 
 
-def held_out(n: int = NUM_FRECHET) -> torch.Tensor:
+def held_out(n: int = NUM_SAMPLES) -> torch.Tensor:
     """Real test images, (n, 3, 32, 32) in [0, 1]."""
     return load_fashion("test").images[:n].float() / 255
 
 
-def confident(probabilities: torch.Tensor) -> float:
-    """Share of images whose most probable class has more than 0.9."""
-    return (probabilities.amax(dim=1) > CONFIDENT).float().mean().item()
-
-
-def frechet(pixels: torch.Tensor) -> float:
-    """Fréchet distance to real training images on the features of mini-features."""
+def quality(pixels: torch.Tensor) -> dict[str, float]:
+    """Fréchet distance, precision and recall against real training images, on the features of mini-features."""
     judge = MiniFeatures()
-    return taba.metrics.frechet_distance(judge.features(pixels), reference_features(judge))
+    features, real = judge.features(pixels), reference_features(judge)
+    precision, recall = taba.metrics.precision_recall(features, real[:NUM_REAL])
+    distance = taba.metrics.frechet_distance(features, real)
+    return {"Fréchet distance": distance, "precision": precision, "recall": recall}
+
+
+def obedience(pixels: torch.Tensor, condition: list) -> dict[str, float]:
+    """Shares of images that show what was asked for: the garment, and of a prompt also its colour and backdrop."""
+    if isinstance(condition[0], int):
+        return {"garment": recognised(pixels, torch.tensor(condition))}
+    garment, colour, backdrop = torch.tensor([WANTED[prompt] for prompt in condition]).T
+    colours, backdrops = measured_colours(pixels)
+    return {
+        "garment": recognised(pixels, garment),
+        "colour": share(colours == colour),
+        "backdrop": share(backdrops == backdrop),
+    }
+
+
+def noise_errors(denoiser: Denoiser, images: torch.Tensor, condition: list | None) -> dict[int, float]:
+    """Mean squared error of ε at ten levels of T = 1,000, on real images that the model never saw.
+
+    Args:
+        denoiser: the model.
+        images: (N, C, H, W), x_0 in the diffusion's own space.
+        condition: of each image, as for sampling.
+
+    Returns:
+        Level -> error; 1 is what the prediction 0 would get.
+    """
+    schedule, noise = denoiser.schedule(1000), denoiser.sample_noise(len(images), seed=1).cpu()
+    errors = {}
+    for level in LEVELS:
+        signal, told = schedule.alphas_cumprod[level].item(), schedule.timesteps[level - 1].item()
+        noisy = signal**0.5 * images + (1 - signal) ** 0.5 * noise
+        with torch.inference_mode():
+            predicted = torch.cat(
+                [
+                    denoiser.predict_noise(
+                        noisy[i : i + 64].to(denoiser.device),
+                        torch.tensor(told),
+                        None if condition is None else condition[i : i + 64],
+                    ).cpu()
+                    for i in range(0, len(noisy), 64)
+                ]
+            )
+        errors[level] = (predicted - noise).square().mean().item()
+    return errors
 
 
 def recognised(pixels: torch.Tensor, labels: torch.Tensor) -> float:
     """Share of images in which mini-features sees the wanted class."""
-    return (MiniFeatures().probabilities(pixels).argmax(dim=1) == labels).float().mean().item()
+    return share(MiniFeatures().probabilities(pixels).argmax(dim=1) == labels)
+
+
+def share(right: torch.Tensor) -> float:
+    """Share of True."""
+    return right.float().mean().item()
 
 
 def reconstruction(first: torch.Tensor, second: torch.Tensor) -> tuple[float, float]:
@@ -81,3 +128,12 @@ def retrieval(similarity: list[torch.Tensor], captions: list[str]) -> float:
         right += [own[j] == own[i] for i, j in enumerate(block.argmax(dim=1).tolist())]
         start += len(block)
     return sum(right) / len(right)
+
+
+WANTED = {
+    describe(label, colour, backdrop): (label, colour, backdrop)
+    for label in range(len(CLASSES))
+    for colour in range(len(COLOURS))
+    for backdrop in range(len(BACKDROPS))
+}
+"""Prompt -> indices of its garment, colour and backdrop."""

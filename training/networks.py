@@ -9,6 +9,7 @@ from taba_utils.fashion import CLASSES
 from taba_utils.models.mini import plain_attention
 
 LATENT = (4, 16, 16)
+WEIGHTS = "diffusion_pytorch_model.safetensors"  # the file name that diffusers uses
 
 
 def mini_adm() -> UNet2DModel:

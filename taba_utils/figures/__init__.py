@@ -8,12 +8,13 @@ from taba_utils.figures.inversion import (
     gain_over_variance,
     toy_paths,
 )
-from taba_utils.figures.location import angle_histograms, distance_maps, masks, transition, triangles
+from taba_utils.figures.location import angle_histograms, distance_maps, masks, triangles
 from taba_utils.figures.mapping import path_strip, quality_along_path, wrong_assignments
 from taba_utils.figures.pictures import (
     as_noise,
     as_pixels,
     latents_and_errors,
+    latents_by_num_steps,
     picture_rows,
     principal_components,
     round_trip,
@@ -36,6 +37,7 @@ __all__ = [
     "gain_over_variance",
     "improvement",
     "latents_and_errors",
+    "latents_by_num_steps",
     "masks",
     "path_strip",
     "picture_rows",
@@ -44,7 +46,6 @@ __all__ = [
     "round_trip",
     "save",
     "toy_paths",
-    "transition",
     "triangles",
     "wrong_assignments",
 ]

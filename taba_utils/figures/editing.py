@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from taba_utils.figures.pictures import picture_rows
@@ -18,17 +19,17 @@ COLOURS = {
     "CLIP-T source": PALETTE[4], "CLIP-T target": PALETTE[5],
 }  # fmt: skip
 MARKERS = dict(zip(COLOURS, "osD^vP", strict=True))
-LETTERS = 16  # of a prompt that fit over a picture, per line
+LETTERS = 16  # of a prompt per line: more do not fit over a picture
 
 
 def edits(
     source: torch.Tensor, from_noise: torch.Tensor, from_latent: torch.Tensor, prompts: Sequence[str]
 ) -> Figure:
-    """Fig. 6: source images, and their edits from noise and from latents below them.
+    """Fig. 6: source images; below them their edits from noise, then their edits from latents.
 
     Args:
-        source, from_noise, from_latent: I_S, I_T and Î_T, (N, 3, H, W) in [0, 1], one column an image.
-        prompts: what the edits were asked for, N texts, drawn behind an arrow.
+        source, from_noise, from_latent: I_S, I_T and Î_T, (N, 3, H, W) in [0, 1]; each image has a column.
+        prompts: N texts that the edits were asked for. Each heads its column, behind an arrow.
     """
     rows = {
         "source $I_S$": source,
@@ -42,12 +43,14 @@ def edits(
 
 
 def improvement(rows: pd.DataFrame) -> Figure:
-    """Fig. 7: how much replacing the first predictions changes the edits, a panel a model.
+    """Fig. 7: how much exact first steps change the edits, a panel for each model.
+
+    Measures that stand in for another one are dashed. Bars are two standard errors.
 
     Args:
         rows: columns model, measure (its name, for the legend), quantity (the paper's, for the colour),
-            replaced (first inversion steps, or "noise"), improvement (per cent over nothing replaced) and its
-            standard error, error; bars are two of them. Measures that stand in for another are dashed.
+            replaced (exact first steps, or "noise"), improvement (per cent over no exact step) and error (its
+            standard error).
     """
     with mpl.rc_context(STYLE):
         models = rows["model"].unique()
@@ -57,15 +60,20 @@ def improvement(rows: pd.DataFrame) -> Figure:
             panel = rows[rows["model"] == model]
             replaced = [str(steps) for steps in panel["replaced"].unique()]
             axes.axhline(0, color="0.6", lw=1)
-            lines = panel.groupby(["measure", "quantity"], sort=False)
-            for (measure, quantity), line in lines:
-                beside = 0.03 * (list(COLOURS).index(quantity) - 2.5)
-                places = [replaced.index(str(steps)) + beside for steps in line["replaced"]]
-                style = {"color": COLOURS[quantity], "marker": MARKERS[quantity], "ms": 5, "lw": 1.5}
-                dashes = "-" if measure == quantity else "--"
-                style |= {"yerr": 2 * line["error"], "elinewidth": 1, "label": measure}
-                axes.errorbar(places, line["improvement"], ls=dashes, **style)
+            for (measure, quantity), line in panel.groupby(["measure", "quantity"], sort=False):
+                _improvement_line(axes, line, measure, quantity, replaced)
             axes.set_xticks(range(len(replaced)), replaced)
             axes.set(title=model, xlabel="first steps replaced", ylabel="improvement, %")
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def _improvement_line(
+    axes: Axes, line: pd.DataFrame, measure: str, quantity: str, replaced: Sequence[str]
+) -> None:
+    beside = 0.03 * (list(COLOURS).index(quantity) - 2.5)  # lines of one panel do not hide each other's bars
+    places = [replaced.index(str(steps)) + beside for steps in line["replaced"]]
+    style = {"color": COLOURS[quantity], "marker": MARKERS[quantity], "ms": 5, "lw": 1.5}
+    bars = {"yerr": 2 * line["error"], "elinewidth": 1, "label": measure}
+    dashes = "-" if measure == quantity else "--"
+    axes.errorbar(places, line["improvement"], ls=dashes, **style, **bars)

@@ -1,4 +1,4 @@
-"""Figures of Sec. 2 and App. A: the error of an inversion over levels, over T, and on toys (Fig. 8)."""
+"""Figures of Sec. 2 and App. A: the error of an inversion over levels and over T, and toy models (Fig. 8)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from taba_utils.figures.style import COLOURS, CONVENTION_COLOURS, CONVENTION_LIN
 
 
 def error_over_levels(error: torch.Tensor, sigma: torch.Tensor) -> Figure:
-    """Fig. 8, on data: how the distance between inverted and sampled states grows.
+    """Distance between inverted and sampled states over the level, plain and in units of the noise (Fig. 8).
 
     Args:
-        error: (N, T), mean absolute difference at levels 1..T of each image.
-        sigma: (T,), noise of these levels.
+        error: (N, T), mean |x̂_t - x_t| of each image at levels 1..T.
+        sigma: (T,), σ of these levels.
     """
     with mpl.rc_context(STYLE):
         figure = new_figure(WIDTH, 3.0)
@@ -30,7 +30,12 @@ def error_over_levels(error: torch.Tensor, sigma: torch.Tensor) -> Figure:
 
 
 def error_over_num_steps(errors: Mapping[str, torch.Tensor], num_steps: Sequence[int]) -> Figure:
-    """How the error of the latent depends on T. errors: convention -> (N, len(num_steps))."""
+    """Error of the latent over T.
+
+    Args:
+        errors: convention -> (N, len(num_steps)), mean |x̂_T - x_T| of each image.
+        num_steps: the values of T, ascending.
+    """
     with mpl.rc_context(STYLE):
         figure = new_figure(WIDTH * 0.6, 3.2)
         axes = figure.subplots()
@@ -47,11 +52,11 @@ def error_over_num_steps(errors: Mapping[str, torch.Tensor], num_steps: Sequence
 def toy_paths(
     sampled: torch.Tensor, inverted: torch.Tensor, noise: torch.Tensor, latent: torch.Tensor
 ) -> Figure:
-    """Fig. 8, on a one-dimensional mixture: a few paths there and back, and both ends as histograms.
+    """Fig. 8 for a one-dimensional mixture: a few paths there and back, and histograms of noise and latents.
 
     Args:
-        sampled, inverted: (N, T + 1), states of N points at levels 0..T.
-        noise, latent: (M,), ends of many such paths.
+        sampled, inverted: (N, T + 1), the states of N points at levels 0..T.
+        noise, latent: (M,), x_T and x̂_T of many points.
     """
     with mpl.rc_context(STYLE):
         figure = new_figure(WIDTH, 3.2)
@@ -80,7 +85,12 @@ def toy_paths(
 
 
 def gain_over_variance(variances: np.ndarray, gains: Mapping[str, np.ndarray]) -> Figure:
-    """Share of the noise that comes back, by variance of the data. gains: convention -> (V,)."""
+    """Share of the noise that comes back, over the variance of the data.
+
+    Args:
+        variances: (V,), λ, above 0.
+        gains: convention -> (V,), x̂_T / x_T under the perfect ε.
+    """
     with mpl.rc_context(STYLE):
         figure = new_figure(WIDTH * 0.6, 3.2)
         axes = figure.subplots()
@@ -95,7 +105,7 @@ def gain_over_variance(variances: np.ndarray, gains: Mapping[str, np.ndarray]) -
 
 
 def _band(axes, x: np.ndarray, values: torch.Tensor, convention: str, **style) -> None:
-    """Mean over images with a band of two standard errors."""
+    """Mean over images, with a band of two standard errors."""
     mean, error = values.mean(0), 2 * values.std(0) / len(values) ** 0.5
     _line(axes, x, mean, convention, **style)
     axes.fill_between(x, mean - error, mean + error, color=CONVENTION_COLOURS[convention], alpha=0.2, lw=0)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
@@ -16,24 +17,25 @@ from taba_utils.metrics import most_probable_triple, transition_point
 from taba_utils.metrics.triangles import histogram
 
 VERTICES = ("image", "noise", "latent")
+COLUMNS = [f"at {vertex}" for vertex in VERTICES]  # of a table of angles
 MARKERS = {"image": "s", "noise": "o", "latent": "^"}  # readable in grey
 BINS = np.arange(-0.5, 181)  # edges of the bins of `metrics.most_probable_triangle`
 LINES = {"image": "-", "noise": "--", "latent": ":"}
 
 
-def triangles(degrees: Mapping[str, Sequence[float]]) -> Figure:
-    """Fig. 9: triangles of noise, image and latent, true to their angles; image and noise lie 1 apart.
+def triangles(degrees: pd.DataFrame) -> Figure:
+    """Fig. 9: triangles of noise, image and latent with their true angles. Image and noise lie 1 apart.
 
     Args:
-        degrees: title -> angles at the image, the noise and the latent.
+        degrees: one row for each triangle, the title as index; columns "at image", "at noise", "at latent".
     """
-    corners = {title: _corners(*angles) for title, angles in degrees.items()}
     with mpl.rc_context(STYLE):
         figure = new_figure(WIDTH, WIDTH / max(len(degrees), 3))
         panels = figure.subplots(1, len(degrees), squeeze=False, sharex=True, sharey=True)[0]
-        for axes, (title, points) in zip(panels, corners.items(), strict=True):
+        for axes, (title, *angles) in zip(panels, degrees[COLUMNS].itertuples(), strict=True):
+            points = _corners(*angles)
             axes.fill(*zip(*points, strict=True), facecolor="0.93", edgecolor="0.4", lw=1.2)
-            for vertex, point, angle in zip(VERTICES, points, degrees[title], strict=True):
+            for vertex, point, angle in zip(VERTICES, points, angles, strict=True):
                 axes.plot(*point, MARKERS[vertex], color=COLOURS[vertex], ms=7, label=vertex)
                 place = {"xytext": (0, 8 if vertex == "latent" else -16), "textcoords": "offset points"}
                 axes.annotate(f"{angle:.0f}°", point, ha="center", **place)
@@ -44,15 +46,17 @@ def triangles(degrees: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
-def angle_histograms(degrees: Mapping[str, torch.Tensor]) -> Figure:
-    """Fig. 10: histograms of the angles at each vertex, in bins of one degree; lines: most probable triangle.
+def angle_histograms(degrees: pd.DataFrame) -> Figure:
+    """Fig. 10: histograms of the angles at each vertex, in bins of one degree. Lines: most probable triangle.
 
     Args:
-        degrees: title -> (N, 3), as `metrics.angles` returns them.
+        degrees: one row for each image, columns "model", "at image", "at noise", "at latent"; a panel for
+            each model, in order of appearance.
     """
     with mpl.rc_context(STYLE):
-        figure, panels = _two_columns(len(degrees), 2.4)
-        for axes, (title, angles) in zip(panels, degrees.items(), strict=True):
+        figure, panels = _two_columns(degrees["model"].nunique(), 2.4)
+        for axes, (title, rows) in zip(panels, degrees.groupby("model", sort=False), strict=True):
+            angles = torch.tensor(rows[COLUMNS].to_numpy())
             for vertex, column, mode in zip(VERTICES, angles.T, most_probable_triple(angles), strict=True):
                 axes.stairs(histogram(column), BINS, fill=True, color=COLOURS[vertex], alpha=0.35)
                 axes.axvline(mode, color=COLOURS[vertex], ls=LINES[vertex], lw=1.8, label=f"at the {vertex}")
@@ -67,7 +71,8 @@ def angle_histograms(degrees: Mapping[str, torch.Tensor]) -> Figure:
 def distance_maps(maps: Mapping[str, torch.Tensor], weights: Sequence[float]) -> Figure:
     """Fig. 3: distance of each state of sampling to the points between noise (λ = 0) and latent (λ = 1).
 
-    Dots mark the nearest of the points; the dashed line is the transition point.
+    Dots mark the nearest point of each step. The dashed line is the transition point (`metrics.transition_point`);
+    a map without a transition has no line.
 
     Args:
         maps: title -> (T + 1, len(weights)), as `observers.DistanceMap` has them.
@@ -82,12 +87,6 @@ def distance_maps(maps: Mapping[str, torch.Tensor], weights: Sequence[float]) ->
     return figure
 
 
-def transition(distances: torch.Tensor) -> float | None:
-    """`metrics.transition_point` of a map, in [0, 1]; None where the image itself is nearer to the noise."""
-    point = transition_point(distances)
-    return point if math.isfinite(point) else None
-
-
 def masks(pixels: torch.Tensor, plain: torch.Tensor) -> Figure:
     """Fig. 11: images, and below them their plain areas in white.
 
@@ -100,7 +99,7 @@ def masks(pixels: torch.Tensor, plain: torch.Tensor) -> Figure:
 
 
 def _two_columns(count: int, height: float) -> tuple[Figure, np.ndarray]:
-    """A figure of `count` panels, at most two a row; a single one is narrower."""
+    """A figure of `count` panels, at most two in a row; a single panel is narrower."""
     columns = min(count, 2)
     figure = new_figure(WIDTH * (0.6, 1)[columns - 1], height * math.ceil(count / 2))
     grid = figure.subplots(math.ceil(count / 2), columns, squeeze=False).flatten()
@@ -122,8 +121,8 @@ def _distance_map(axes, distances: torch.Tensor, weights: np.ndarray) -> None:
     extent = (-half[0], 100 + half[0], -half[1], 1 + half[1])
     axes.imshow(shown, cmap="viridis", origin="lower", aspect="auto", extent=extent, interpolation="nearest")
     axes.plot(passed, weights[shown.argmin(axis=0)], ".", color="white", ms=3)
-    point = transition(distances)
-    if point is not None:
+    point = transition_point(distances)
+    if math.isfinite(point):
         axes.axvline(100 * point, color="white", ls="--", lw=1.8)
         axes.annotate(f" {100 * point:.0f}%", (100 * point, 0.03), color="white", weight="bold")
     axes.set(xlabel="share of the trajectory, from noise to image (%)", ylabel="λ (0 noise, 1 latent)")

@@ -21,15 +21,15 @@ def quality_along_path(
 ) -> Figure:
     """Fig. 5: a row for each metric, a column for each model, noise against latent.
 
-    Lines are means over seeds, bands 95% confidence intervals (Student's t) of what is left when each seed's own
-    mean over both lines is taken out: what all of a seed's sets have in common hides no difference between them.
+    Lines are means over seeds. Bands are 95% confidence intervals (Student's t) of the values less their
+    seed's own mean over both lines: what all sets of a seed share hides no difference between the lines.
 
     Args:
-        quality: one row for each model, seed, start ("noise" or "latent") and weight (λ), the columns of
-            these names, and one column for each metric.
-        metrics: columns to draw.
-        real: columns model and those of the metrics: of as many real images, drawn as a dotted line at its mean.
-        judge: its name, for the axes.
+        quality: a row for each model, seed, start ("noise" or "latent") and weight (λ), with columns of these
+            names and one column for each metric.
+        metrics: the columns to draw.
+        real: column model and one for each metric, of as many real images; its mean is a dotted line.
+        judge: the name of the judge, for the axes.
     """
     models = list(quality["model"].unique())
     with mpl.rc_context(STYLE):
@@ -56,8 +56,8 @@ def path_strip(paths: Mapping[str, torch.Tensor], weights: Sequence[float]) -> F
     """Pictures along interpolations: a labelled row for each path, a column for each λ.
 
     Args:
-        paths: label -> (L, 3, H, W) in [-1, 1], the images at the weights.
-        weights: λ of the columns, L of them.
+        paths: label -> (L, 3, H, W) in [-1, 1], the images at the L weights.
+        weights: the L values of λ.
     """
     figure = picture_rows({label: as_pixels(pixels) for label, pixels in paths.items()})
     with mpl.rc_context(STYLE):
@@ -71,15 +71,15 @@ def wrong_assignments(
 ) -> Figure:
     """Figs. 12 and 13: wrong assignments of noise to image (A), attractors (B), least varied images (C).
 
-    B shows images that are nearest to more than one noise, and to how many; C the images of smallest
-    variance over all their values, and their standard deviation. Where every noise found its image, A and B
-    are left out.
+    B shows the images that are nearest to more than one noise, with the number of noises. C shows the images
+    of smallest variance over all their values, with their standard deviation. A row without pictures is left
+    out: A if every noise found its image, B if no image attracts two noises.
 
     Args:
         noise: (N, C, H, W), x_T (or latents).
         pixels: (N, 3, H', W') in [-1, 1], the decoded images.
         assigned: (N,), int, index of the image assigned to each noise (`metrics.nearest(noise, image)`).
-        most: pictures in a row, at most.
+        most: the largest number of pictures in a row.
     """
     wrong = (assigned != torch.arange(len(assigned))).nonzero().flatten()[:most]
     counts, attractors = torch.bincount(assigned, minlength=len(pixels)).sort(descending=True, stable=True)
@@ -116,7 +116,7 @@ def _labelled_rows(rows: Mapping[str, list[tuple[torch.Tensor, str]]], columns: 
 
 
 def _without_seeds(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The metric less its mean over a seed's rows, plus that over all rows."""
+    """The metric less its mean over the rows of its seed, plus its mean over all rows."""
     own = rows.groupby("seed")[metric].transform("mean")
     return rows.assign(**{metric: rows[metric] - own + rows[metric].mean()})
 

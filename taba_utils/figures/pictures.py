@@ -1,4 +1,4 @@
-"""Rows of pictures: images, noises, latents and what lies between them (Figs. 1 and 2)."""
+"""Rows of pictures: images, noise, latents and errors (Figs. 1 and 2)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ import torch
 from matplotlib.figure import Figure
 
 from taba_utils.figures.style import STYLE, WIDTH, new_figure
+from taba_utils.metrics import mean_absolute_error
 
 
 def round_trip(
-    noise: torch.Tensor, image: torch.Tensor, latent: torch.Tensor, pixels=None, again=None
+    noise: torch.Tensor,
+    image: torch.Tensor,
+    latent: torch.Tensor,
+    pixels: torch.Tensor | None = None,
+    again: torch.Tensor | None = None,
 ) -> Figure:
-    """Fig. 1: what goes in, what comes out, what comes back, and how far off it is.
+    """Fig. 1: the noise, the image, the latent and the error of the latent; a column for each image.
 
     Args:
-        noise, image, latent: (N, C, H, W), x_T, x_0 and x̂_T of the same N images (one column each).
-        pixels: (N, 3, H', W') in [-1, 1], decoded images; default: `image`.
-        again: like `pixels`, what sampling makes of the latents; default: not drawn.
+        noise, image, latent: (N, C, H, W), x_T, x_0 and x̂_T of the same N images.
+        pixels: (N, 3, H', W'), in [-1, 1], the decoded images; None: `image`.
+        again: as `pixels`, the images that sampling makes of the latents; None: no such row.
     """
     error = (latent - noise).abs().mean(dim=1)
     rows = {
@@ -33,8 +38,26 @@ def round_trip(
     return picture_rows(rows)
 
 
+def latents_by_num_steps(noise: torch.Tensor, latents: Mapping[int, torch.Tensor]) -> Figure:
+    """Fig. 1 over T: the noise, and below it the latents of each T with their mean error.
+
+    Args:
+        noise: (N, C, H, W), x_T, the same for every T. The figure has at most six columns.
+        latents: T -> (N, C, H, W), x̂_T.
+    """
+    rows = {"noise": noise}
+    for num_steps, latent in latents.items():
+        rows[f"T = {num_steps}\nerror {mean_absolute_error(latent, noise):.2f}"] = latent
+    return picture_rows({label: as_noise(x, like=noise)[:6] for label, x in rows.items()})
+
+
 def latents_and_errors(noise: torch.Tensor, latent: torch.Tensor, pixels: torch.Tensor) -> Figure:
-    """Fig. 2: images, latents (a), |latent - noise| (b), and its principal components if C > 3 (c)."""
+    """Fig. 2: images, (a) latents, (b) |latent - noise|, and (c) principal components of latent - noise if C > 3.
+
+    Args:
+        noise, latent: (N, C, H, W), x_T and x̂_T.
+        pixels: (N, 3, H', W'), in [-1, 1], the decoded images.
+    """
     rows = {
         "image $x_0$": as_pixels(pixels),
         "(a) latent": as_noise(latent, like=noise),
@@ -46,9 +69,12 @@ def latents_and_errors(noise: torch.Tensor, latent: torch.Tensor, pixels: torch.
 
 
 def picture_rows(rows: Mapping[str, torch.Tensor], titles: Sequence[str] = ()) -> Figure:
-    """A grid of pictures: one labelled row per entry, (N, 3, H, W) in [0, 1] or (N, H, W) maps.
+    """A grid of pictures with one labelled row for each entry.
 
-    Maps share one scale from 0 to their 99.5th percentile, shown in a colour bar. `titles` head the columns.
+    Args:
+        rows: label -> pictures, (N, 3, H, W) in [0, 1], or maps, (N, H, W), at least 0. The maps of a row share one
+            scale from 0 to their 99.5th percentile; a colour bar shows it.
+        titles: a heading for each column.
     """
     count = len(next(iter(rows.values())))
     with mpl.rc_context(STYLE):
@@ -75,14 +101,19 @@ def picture_rows(rows: Mapping[str, torch.Tensor], titles: Sequence[str] = ()) -
 
 
 def as_pixels(image: torch.Tensor) -> torch.Tensor:
-    """[-1, 1] to [0, 1], clipped: (N, 3, H, W); one channel is shown grey."""
+    """Images in [-1, 1] as pictures, (N, 3, H, W), clipped to [0, 1]; a single channel becomes grey."""
     return (image.float().clamp(-1, 1) * 0.5 + 0.5).expand(-1, 3, -1, -1)
 
 
 def as_noise(x: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
-    """Noise and latents as colours, ±3 standard deviations of N(0, 1) to [0, 1].
+    """Noise or latents as pictures, (N, 3, H, W) in [0, 1]: -3 becomes 0 and 3 becomes 1.
 
-    C > 3 by PCA of `like`, ±3 of its standard deviations: give the noise, and a latent of less variance is paler.
+    Of more than three channels the first three principal components are shown, ±3 of their standard deviations.
+
+    Args:
+        x: (N, C, H, W).
+        like: (M, C, H, W), gives the components and the scale; None: `x`. With the noise as `like` a latent of
+            smaller variance is paler than the noise.
     """
     if x.shape[1] > 3:
         return principal_components(x, like)
@@ -90,7 +121,12 @@ def as_noise(x: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
 
 
 def principal_components(x: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
-    """First three principal components over the channels (of `like`, default `x`), (N, 3, H, W) in [0, 1]."""
+    """The first three principal components over the channels, (N, 3, H, W) in [0, 1].
+
+    Args:
+        x: (N, C, H, W), C at least 3.
+        like: (M, C, H, W), whose components are taken; None: `x`.
+    """
     basis = (x if like is None else like).float()
     centre = basis.mean(dim=(0, 2, 3), keepdim=True)
     flat = (basis - centre).movedim(1, -1).flatten(0, 2)

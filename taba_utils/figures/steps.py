@@ -1,4 +1,4 @@
-"""Figures of Sec. 3.4 and 5: the error of each inversion step, and what exact first steps change."""
+"""Figures of Secs. 3.4 and 5: the error of each inversion step, and the effect of exact first steps."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ AREAS = {
 def error_per_step(
     errors: Mapping[str, tuple[list[ApproximationErrors], list[ApproximationErrors]]], first: int
 ) -> Figure:
-    """Fig. 4: the approximation error of each step on plain pixels and elsewhere, a panel for each model.
+    """Fig. 4: the approximation error of each step on plain and on other pixels, a panel for each model.
 
     Args:
-        errors: model -> errors of levels 1..T and their standard errors; drawn are the mean-scaled ones, with
-            a band of two standard errors.
-        first: how many first steps to shade.
+        errors: model -> errors of levels 1..T, and their standard errors. The figure shows the mean-scaled errors
+            with a band of two standard errors.
+        first: number of first steps that are shaded.
     """
     with mpl.rc_context(STYLE):
         figure = new_figure(min(WIDTH, 1 + 4 * len(errors)), 3.2)
         panels = figure.subplots(1, len(errors), squeeze=False)[0]
-        for axes, (name, (values, spreads)) in zip(panels, errors.items(), strict=True):
+        for axes, (name, (values, standard_errors)) in zip(panels, errors.items(), strict=True):
             axes.axvspan(0.5, first + 0.5, color="0.9", lw=0, label=f"first {first} of {len(values)} steps")
             for area in AREAS:
-                _line_over_steps(axes, values, spreads, area)
+                _line_over_steps(axes, values, standard_errors, area)
             axes.set(title=name, xlabel="inversion step t (1 = first)")
             axes.set(xlim=(0.5, len(values) + 0.5), ylim=(0, None))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -46,14 +46,15 @@ def error_per_step(
 
 
 def exact_first_steps(table: pd.DataFrame, title: str = "") -> Figure:
-    """Tab. 9 as lines: errors and correlations against the number k of exact first steps.
+    """Tab. 9 as lines: errors and correlations over the number k of exact first steps.
 
-    Lines are means over seeds, bands two standard errors.
+    Points are means over seeds; bars are two standard errors long to either side.
 
     Args:
-        table: one row for each seed and k, columns "replaced" (k), "noise error", "image error", "excess" (of the
-            top-20 correlation over that of the noise) and "neighbours" (correlation of neighbouring pixels).
-        title: of the figure.
+        table: a row for each seed and k with the columns "replaced" (k), "noise error", "image error", "excess"
+            (top-20 correlation of the latent less that of the noise) and "neighbours" (correlation of
+            neighbouring pixels).
+        title: stands above the figure.
     """
     with mpl.rc_context(STYLE):
         figure = new_figure(WIDTH, 3.0)
@@ -74,12 +75,12 @@ def exact_first_steps(table: pd.DataFrame, title: str = "") -> Figure:
 def gain_of_exact_steps(
     measured: pd.DataFrame, predicted: Mapping[str, torch.Tensor], title: str = ""
 ) -> Figure:
-    """Standard deviation of latents by area against k, with the closed form of the perfect network.
+    """Standard deviation of latents by area over k, beside the closed form for the perfect network.
 
     Args:
-        measured: one row for each seed and k, columns "replaced" (k), "std_plain" and "std_rest".
+        measured: a row for each seed and k with the columns "replaced" (k), "std_plain" and "std_rest".
         predicted: label -> (K,), gains after 0..K-1 exact steps.
-        title: of the figure.
+        title: stands above the figure.
     """
     with mpl.rc_context(STYLE):
         figure = new_figure(WIDTH * 0.6, 3.2)
@@ -96,7 +97,7 @@ def gain_of_exact_steps(
 
 
 def _line_over_steps(axes, errors: list, standard_errors: list, area: str) -> None:
-    """The mean-scaled error of an area with a band of two standard errors."""
+    """The mean-scaled error of an area, with a band of two standard errors."""
     steps = np.arange(1, len(errors) + 1)
     mean = np.array([getattr(error, f"mean_{area}") for error in errors])
     band = 2 * np.array([getattr(error, f"mean_{area}") for error in standard_errors])
@@ -107,12 +108,10 @@ def _line_over_steps(axes, errors: list, standard_errors: list, area: str) -> No
 def _line_over_k(
     axes, table: pd.DataFrame, column: str, colour, marker: str, label: str, lw: float = 1.8
 ) -> None:
-    """Mean over seeds with two standard errors (none for a single seed)."""
+    """Mean over seeds with bars of two standard errors; a single seed has no bars."""
     by_k = table.groupby("replaced")[column]
-    mean, spread = by_k.mean(), 2 * by_k.sem().fillna(0)
-    axes.errorbar(
-        mean.index, mean, spread, color=colour, marker=marker, ms=4, lw=lw, elinewidth=1, label=label
-    )
+    mean, band = by_k.mean(), 2 * by_k.sem().fillna(0)
+    axes.errorbar(mean.index, mean, band, color=colour, marker=marker, ms=4, lw=lw, elinewidth=1, label=label)
 
 
 def _finish(axes, from_zero: bool = True) -> None:

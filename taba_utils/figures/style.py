@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import seaborn as sns
@@ -13,7 +14,7 @@ PALETTE = sns.color_palette("colorblind")
 COLOURS = {"noise": PALETTE[0], "latent": PALETTE[1], "image": PALETTE[2]}
 CONVENTION_COLOURS = {"target": PALETTE[1], "shifted": PALETTE[4], "source": PALETTE[5]}
 CONVENTION_LINES = {"target": "-", "shifted": "--", "source": ":"}
-STYLE = {
+STYLE: dict[Any, Any] = {
     **sns.axes_style("ticks"),
     "font.size": 10,
     "axes.titlesize": 10,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import pkgutil
+from collections.abc import Iterable
 
 import torch
 
-from taba_utils.judges import published
 from taba_utils.judges.editing import Edits, Score, decoded, edit_conditions, edit_scores, picture_size
 from taba_utils.judges.mini import MiniClip, MiniFeatures
 from taba_utils.judges.protocols import FeatureJudge, Judge, JudgeMissing, Measure, PairJudge, TextJudge
@@ -29,6 +29,7 @@ __all__ = [
     "edit_scores",
     "list_feature_judges",
     "list_judges",
+    "load_judge",
     "load_judges",
     "picture_size",
     "reference_features",
@@ -36,18 +37,19 @@ __all__ = [
     "set_quality",
 ]
 
-FEATURE_JUDGES: dict[str, Callable[..., FeatureJudge]] = {
-    "mini-clip": MiniClip,
-    "mini-features": MiniFeatures,
-    "DINO": published.DINO.load,
-    "CLIP": published.CLIP.load,
-    "Inception": published.Inception.load,
+FEATURE_JUDGES = {
+    "mini-clip": "taba_utils.judges.mini:MiniClip",
+    "mini-features": "taba_utils.judges.mini:MiniFeatures",
+    "DINO": "taba_utils.judges.published:DINO.load",
+    "CLIP": "taba_utils.judges.published:CLIP.load",
+    "Inception": "taba_utils.judges.published:Inception.load",
 }
-JUDGES: dict[str, Callable[..., Judge]] = FEATURE_JUDGES | {
-    "SSIM": lambda device, batch_size: published.SSIM(),
-    "DreamSim": published.DreamSim.load,
-    "LPIPS": published.LPIPS.load,
+JUDGES = FEATURE_JUDGES | {
+    "SSIM": "taba_utils.judges.published:SSIM.load",
+    "DreamSim": "taba_utils.judges.published:DreamSim.load",
+    "LPIPS": "taba_utils.judges.published:LPIPS.load",
 }
+"""Name -> "module:function", imported at first use; (device=, batch_size=) -> Judge."""
 WITHOUT_COLUMN = ("Inception",)  # in Tab. 7
 
 
@@ -61,19 +63,34 @@ def list_feature_judges() -> list[str]:
     return list(FEATURE_JUDGES)
 
 
+def load_judge(name: str, device: str | torch.device = "cpu", batch_size: int = 32) -> Judge:
+    """One judge.
+
+    Args:
+        name: of `list_judges()` or `list_feature_judges()`.
+        device: where it runs.
+        batch_size: images per call of a network; changes speed, not results.
+
+    Raises:
+        ValueError: unknown name.
+        JudgeMissing: its package or its weights are not on this machine, or its weights are not the published ones.
+    """
+    if name not in JUDGES:
+        raise ValueError(f"judge must be one of {list(JUDGES)}, got {name!r}")
+    return pkgutil.resolve_name(JUDGES[name])(device=device, batch_size=batch_size)
+
+
 def load_judges(
     names: Iterable[str], device: str | torch.device = "cpu", batch_size: int = 32
 ) -> list[Judge]:
     """The judges of these names that are on this machine; prints one line for each that is not.
 
     Args:
-        names: of `list_judges()` or `list_feature_judges()`.
-        device: where they run.
-        batch_size: images per call of a network; changes speed, not results.
+        names, device, batch_size: see `load_judge`.
 
     Raises:
         ValueError: unknown name.
-        JudgeMissing: none of them is here.
+        JudgeMissing: none of the judges is on this machine.
     """
     names, found = list(names), []
     for name in names:
@@ -81,7 +98,7 @@ def load_judges(
             raise ValueError(f"judge must be one of {list(JUDGES)}, got {name!r}")
     for name in names:
         try:
-            found.append(JUDGES[name](device=device, batch_size=batch_size))
+            found.append(load_judge(name, device, batch_size))
         except JudgeMissing as missing:
             print(missing)
     if not found:

@@ -57,26 +57,31 @@ class Score:
 
 
 def edit_conditions(denoiser: Denoiser, n: int, seed: int = 0) -> tuple[list, list]:
-    """Source and target condition of images 0..n-1, P_S and P_T; no image has the same twice.
+    """Source and target condition of images 0..n-1, P_S and P_T; the two conditions of an image differ.
 
-    Both depend on (seed, image) alone. The paper draws two sets of 1,280 independently; among ten classes
-    every tenth pair would then be no edit.
+    Both depend on (seed, image) alone. The paper draws two sets of 1,280 independently, which among ten classes
+    gives every tenth image the same condition twice.
 
     Raises:
         ValueError: an unconditional model, or one whose conditions hardly differ.
     """
-    source = denoiser.sample_condition(n, seed)
-    if source is None:
-        raise ValueError(f"model must be conditional, got {denoiser.name}")
-    target = list(source)
+    source = _drawn(denoiser, n, seed)
+    target, same = list(source), []
     for draw in range(1, MOST_DRAWS):
         same = [i for i in range(n) if target[i] == source[i]]
         if not same:
-            return list(source), target
-        fresh = denoiser.sample_condition(n, seed + draw * TARGET_STREAM)
+            return source, target
+        fresh = _drawn(denoiser, n, seed + draw * TARGET_STREAM)
         for i in same:
             target[i] = fresh[i]
     raise ValueError(f"conditions of {denoiser.name} must differ, got {source[same[0]]!r} in every draw")
+
+
+def _drawn(denoiser: Denoiser, n: int, seed: int) -> list:
+    condition = denoiser.sample_condition(n, seed)
+    if condition is None:
+        raise ValueError(f"model must be conditional, got {denoiser.name}")
+    return list(condition)
 
 
 def decoded(denoiser: Denoiser, image: torch.Tensor) -> torch.Tensor:
@@ -89,7 +94,8 @@ def decoded(denoiser: Denoiser, image: torch.Tensor) -> torch.Tensor:
 
 def picture_size(denoiser: Denoiser) -> tuple[int, int]:
     """(H, W) of a model's decoded images."""
-    return tuple(denoiser.decode(denoiser.sample_noise(1)).shape[2:])
+    height, width = denoiser.decode(denoiser.sample_noise(1)).shape[2:]
+    return height, width
 
 
 def edit_scores(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from safetensors.torch import load_file
@@ -19,10 +20,14 @@ from taba_utils.judges.protocols import (
     in_batches,
 )
 from taba_utils.models.digest import weights_digest
-from taba_utils.models.mini import WEIGHTS, load_mini_clip
-from taba_utils.models.mini_clip import tokenize
+from taba_utils.models.mini_clip import load_mini_clip, tokenize
+from taba_utils.models.places import SHIPPED
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
 
 SIZE = 32  # pixels: what these judges were trained on
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class MiniFeaturesNetwork(nn.Module):
@@ -52,8 +57,8 @@ class MiniFeaturesNetwork(nn.Module):
         return found
 
 
-class MiniFeatures:
-    """Judge of garments: class probabilities, 128 features, and what can be made of them.
+class _Embedded(Generic[Network]):
+    """A judge whose weights ship with the package.
 
     Args:
         source: folder with model.safetensors; default: the shipped weights.
@@ -64,15 +69,35 @@ class MiniFeatures:
         JudgeMissing: no weights in `source`.
     """
 
-    name = "mini-features"
+    name: str
+    network: Network
 
-    def __init__(self, source: Path = WEIGHTS / "mini-features", device: str = "cpu", batch_size: int = 32):
-        _require_weights(self.name, source)
-        self.network = MiniFeaturesNetwork().to(device).eval().requires_grad_(False)
-        weights = load_file(source / "model.safetensors")
-        self.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    def __init__(self, source: Path | None = None, device: str | torch.device = "cpu", batch_size: int = 32):
+        source = SHIPPED / self.name if source is None else source
+        if not (source / "model.safetensors").exists():
+            raise JudgeMissing(f"{self.name} is missing: there is no model.safetensors in {source}")
+        self.network = self.load_network(source, device)
         self.digest = weights_digest(self.network.state_dict())
         self.device, self.batch_size = device, batch_size
+
+    @staticmethod
+    def load_network(source: Path, device: str | torch.device) -> Network:
+        """The trained network, for evaluation."""
+        raise NotImplementedError
+
+
+class MiniFeatures(_Embedded[MiniFeaturesNetwork]):
+    """Judge of garments by a classifier's probabilities and 128 features. Arguments: see `_Embedded`."""
+
+    name = "mini-features"
+
+    @staticmethod
+    def load_network(source: Path, device: str | torch.device) -> MiniFeaturesNetwork:
+        """The classifier."""
+        network = MiniFeaturesNetwork().to(device).eval().requires_grad_(False)
+        weights = load_file(source / "model.safetensors")
+        network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+        return network
 
     def measures(self) -> list[Measure]:
         """An LPIPS-like distance and a DINO-like similarity."""
@@ -113,25 +138,15 @@ class MiniFeatures:
         return in_batches(network, self.device, self.batch_size, images.float())
 
 
-class MiniClip:
-    """Judge of garments and their captions: an open_clip model, see `taba_utils.models.mini_clip`.
-
-    Args:
-        source: folder with model.safetensors; default: the shipped weights.
-        device: where it runs.
-        batch_size: images per call of the network.
-
-    Raises:
-        JudgeMissing: no weights in `source`.
-    """
+class MiniClip(_Embedded["CLIP"]):
+    """Judge of garments and their captions by `taba_utils.models.mini_clip`. Arguments: see `_Embedded`."""
 
     name = "mini-clip"
 
-    def __init__(self, source: Path = WEIGHTS / "mini-clip", device: str = "cpu", batch_size: int = 32):
-        _require_weights(self.name, source)
-        self.network = load_mini_clip(device, source)
-        self.digest = weights_digest(self.network.state_dict())
-        self.device, self.batch_size = device, batch_size
+    @staticmethod
+    def load_network(source: Path, device: str | torch.device) -> CLIP:
+        """mini-clip."""
+        return load_mini_clip(device, source)
 
     def measures(self) -> list[Measure]:
         """A DreamSim-like distance and a CLIP-T-like similarity to either prompt."""
@@ -177,8 +192,3 @@ class MiniClip:
 
 def _stage(inputs: int, outputs: int) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(8, outputs), nn.SiLU()]
-
-
-def _require_weights(name: str, source: Path) -> None:
-    if not (source / "model.safetensors").exists():
-        raise JudgeMissing(f"{name} is missing: there is no model.safetensors in {source}")

@@ -1,34 +1,18 @@
-"""The judges that the paper uses, each looked for on this machine only: nothing is downloaded.
-
-Where the weights belong: those of transformers and open_clip in the cache of Hugging Face ($HF_HOME/hub), those
-of lpips, dreamsim and torch-fidelity in torch's ($TORCH_HOME/hub). Each package puts them there when it
-is used once with a network. Images are resized as the authors' code does, without rounding them to eight
-bits first.
-"""
+"""The judges that the paper uses, each loaded from this machine only (`taba_utils.judges.finding`)."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import warnings
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable
+from typing import Any
 
-import open_clip
 import torch
-from huggingface_hub import constants, try_to_load_from_cache
-from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-from skimage.metrics import structural_similarity
 
-from taba_utils.judges.protocols import (
-    JudgeMissing,
-    Measure,
-    check_images,
-    check_prompts,
-    cosine,
-    in_batches,
-)
+from taba_utils.judges.finding import check_weights, import_package, in_hugging_face_hub, in_torch_hub
+from taba_utils.judges.preparation import centre, normalised, squares
+from taba_utils.judges.protocols import JudgeMissing, Measure, check_images, check_prompts, cosine, in_batches
 from taba_utils.models.digest import weights_digest
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -49,10 +33,15 @@ CLIP_ID, CLIP_ARCHITECTURE = "timm/vit_base_patch32_clip_224.openai", "ViT-B-32-
 class SSIM:
     """Structural similarity (Wang et al., 2004) by scikit-image: per channel, averaged.
 
-    The authors' code hands images in [-1, 1] to it as data of range 1; here they are in [0, 1], as the range says.
+    Images are in [0, 1], and their range is 1. The authors' code hands over images in [-1, 1] with a range of 1.
     """
 
     name, digest = "SSIM", "7x7-range-1"
+
+    @classmethod
+    def load(cls, device: str | torch.device = "cpu", batch_size: int = 32) -> SSIM:
+        """Without weights, on the CPU, whatever the device."""
+        return cls()
 
     def measures(self) -> list[Measure]:
         """SSIM itself."""
@@ -60,6 +49,8 @@ class SSIM:
 
     def similarity(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """Two (N, 3, H, W) in [0, 1], at least 7x7, to (N,); 1 for equal images."""
+        from skimage.metrics import structural_similarity
+
         check_images(first, second)
         pairs = zip(*(x.movedim(1, -1).float().cpu().numpy() for x in (first, second)), strict=True)
         scores = [structural_similarity(a, b, channel_axis=-1, data_range=1.0) for a, b in pairs]
@@ -76,13 +67,14 @@ class _Network:
     """
 
     name: str
+    network: Any  # its calls are its package's own
 
     def __init__(self, network: torch.nn.Module, device: str | torch.device = "cpu", batch_size: int = 32):
         self.network = network.to(device).eval().requires_grad_(False)
         self.digest = weights_digest(network.state_dict())
         self.device, self.batch_size = device, batch_size
 
-    def _run(self, function, *inputs: torch.Tensor) -> torch.Tensor:
+    def _run(self, function: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
         return in_batches(function, self.device, self.batch_size, *inputs)
 
 
@@ -94,8 +86,8 @@ class LPIPS(_Network):
     @classmethod
     def load(cls, device: str | torch.device = "cpu", batch_size: int = 32) -> LPIPS:
         """From the torch cache; raises JudgeMissing."""
-        library = _package("lpips", cls.name)
-        _in_torch_hub(cls.name, [ALEXNET])
+        library = import_package("lpips", cls.name)
+        in_torch_hub(cls.name, [ALEXNET])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
             return cls(library.LPIPS(net="alex", version="0.1", verbose=False), device, batch_size)
@@ -118,13 +110,13 @@ class DreamSim(_Network):
     @classmethod
     def load(cls, device: str | torch.device = "cpu", batch_size: int = 32) -> DreamSim:
         """From `hub/dreamsim` of the torch cache (the package's `cache_dir`); raises JudgeMissing."""
-        library, before = _package("dreamsim", cls.name), torch.hub.get_dir()
-        folder = _in_torch_hub(cls.name, DREAMSIM, "dreamsim")
+        library, before = import_package("dreamsim", cls.name), torch.hub.get_dir()
+        folder = in_torch_hub(cls.name, DREAMSIM, "dreamsim")
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 network, _ = library.dreamsim(device=str(device), cache_dir=str(folder))
         finally:
-            torch.hub.set_dir(before)  # the package leaves its own
+            torch.hub.set_dir(before)  # the package sets another and leaves it
         return cls(network, device, batch_size)
 
     def measures(self) -> list[Measure]:
@@ -134,7 +126,7 @@ class DreamSim(_Network):
     def distance(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """Two (N, 3, H, W) in [0, 1] to (N,): 1 - cosine of the embeddings."""
         check_images(first, second)
-        return self._run(lambda a, b: self.network(_squares(a), _squares(b)).flatten(), first, second)
+        return self._run(lambda a, b: self.network(squares(a), squares(b)).flatten(), first, second)
 
 
 class DINO(_Network):
@@ -145,9 +137,10 @@ class DINO(_Network):
     @classmethod
     def load(cls, device: str | torch.device = "cpu", batch_size: int = 32) -> DINO:
         """From the cache of Hugging Face; raises JudgeMissing."""
-        library = _package("transformers", cls.name)
-        folder = _in_hugging_face_hub(cls.name, DINO_ID, "config.json").parent
-        try:  # by its folder: by its name transformers would ask the network even so
+        library = import_package("transformers", cls.name)
+        folder = in_hugging_face_hub(cls.name, DINO_ID, "config.json").parent
+        check_weights(cls.name, folder)
+        try:  # Given a hub name, transformers asks the network even when the files are cached; a folder avoids that.
             network = library.AutoModel.from_pretrained(folder, add_pooling_layer=False)
         except OSError as error:
             raise JudgeMissing(f"{cls.name} is missing: {folder} is not complete") from error
@@ -168,7 +161,7 @@ class DINO(_Network):
         return cosine(self.features(first), self.features(second))
 
     def _class_token(self, images: torch.Tensor) -> torch.Tensor:
-        prepared = _normalised(_centre(images, 256), IMAGENET_MEAN, IMAGENET_STD)
+        prepared = normalised(centre(images, 256), IMAGENET_MEAN, IMAGENET_STD)
         return self.network(prepared).last_hidden_state[:, 0]
 
 
@@ -183,7 +176,9 @@ class CLIP(_Network):
     @classmethod
     def load(cls, device: str | torch.device = "cpu", batch_size: int = 32) -> CLIP:
         """From the cache of Hugging Face; raises JudgeMissing."""
-        path = _in_hugging_face_hub(cls.name, CLIP_ID, "open_clip_model.safetensors")
+        import open_clip
+
+        path = in_hugging_face_hub(cls.name, CLIP_ID, "open_clip_model.safetensors")
         return cls(open_clip.create_model(CLIP_ARCHITECTURE, pretrained=str(path)), device, batch_size)
 
     def measures(self) -> list[Measure]:
@@ -200,12 +195,16 @@ class CLIP(_Network):
 
     def text_similarity(self, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
         """Cosine of each image with its prompt, (N, 3, H, W) in [0, 1] and N texts to (N,)."""
+        import open_clip
+
         check_prompts(images, prompts)
         tokens = open_clip.get_tokenizer(CLIP_ARCHITECTURE)(list(prompts))
         return cosine(self.features(images), self._run(self._embed_texts, tokens))
 
     def _embed_images(self, images: torch.Tensor) -> torch.Tensor:
-        prepared = _normalised(_centre(images, 224), OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+        from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+
+        prepared = normalised(centre(images, 224), OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
         return self.network.encode_image(prepared, normalize=True)
 
     def _embed_texts(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -220,8 +219,8 @@ class Inception(_Network):
     @classmethod
     def load(cls, device: str | torch.device = "cpu", batch_size: int = 32) -> Inception:
         """From the torch cache; raises JudgeMissing."""
-        library = _package("torch_fidelity.feature_extractor_inceptionv3", cls.name, "torch-fidelity")
-        path = _in_torch_hub(cls.name, [INCEPTION]) / INCEPTION
+        library = import_package("torch_fidelity.feature_extractor_inceptionv3", cls.name, "torch-fidelity")
+        path = in_torch_hub(cls.name, [INCEPTION]) / INCEPTION
         network = library.FeatureExtractorInceptionV3(
             cls.name, ["2048"], feature_extractor_weights_path=str(path)
         )
@@ -235,55 +234,3 @@ class Inception(_Network):
         """(N, 3, H, W) in [0, 1], rounded to eight bits as FID asks, to (N, 2048)."""
         check_images(images)
         return self._run(lambda part: self.network((part * 255).round().to(torch.uint8))[0], images)
-
-
-def _package(module: str, judge: str, package: str | None = None) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise JudgeMissing(f"{judge} is missing: install the package {package or module}") from error
-
-
-def _in_torch_hub(judge: str, names, folder: str = "") -> Path:
-    """A folder of the torch cache that holds all of `names`."""
-    place = Path(torch.hub.get_dir()) / folder
-    lacking = [name for name in names if not (place / name).exists()]
-    if lacking:
-        raise JudgeMissing(
-            f"{judge} is missing: {lacking[0]} is not in {place}; put it there, or set TORCH_HOME"
-        )
-    return place
-
-
-def _in_hugging_face_hub(judge: str, repository: str, file: str) -> Path:
-    """A file of the cache of Hugging Face."""
-    found = try_to_load_from_cache(repository, file)
-    if not isinstance(found, str):
-        raise JudgeMissing(
-            f"{judge} is missing: {file} of {repository} is not in {constants.HF_HUB_CACHE}; put it there with "
-            f"`hf download {repository}`, or set HF_HOME before Python starts"
-        )
-    return Path(found)
-
-
-def _squares(images: torch.Tensor) -> torch.Tensor:
-    """Bicubic, antialiased, to 224x224, as DreamSim's own preparation."""
-    return _resized(images, (224, 224))
-
-
-def _centre(images: torch.Tensor, size: int) -> torch.Tensor:
-    """The shorter side to `size`, then the 224x224 in the middle."""
-    height, width = images.shape[2:]
-    scale = size / min(height, width)
-    larger = _resized(images, (round(height * scale), round(width * scale)))
-    top, left = ((side - 224) // 2 for side in larger.shape[2:])
-    return larger[..., top : top + 224, left : left + 224]
-
-
-def _resized(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    interpolate = torch.nn.functional.interpolate
-    return interpolate(images.float(), size, mode="bicubic", antialias=True).clamp(0, 1)
-
-
-def _normalised(images: torch.Tensor, mean: tuple, std: tuple) -> torch.Tensor:
-    return (images - images.new_tensor(mean)[:, None, None]) / images.new_tensor(std)[:, None, None]

@@ -16,7 +16,7 @@ from taba_utils.judges.mini import MiniFeatures
 from taba_utils.judges.protocols import FeatureJudge
 from taba_utils.judges.remembered import remembered
 from taba_utils.metrics import frechet_distance, precision_recall
-from taba_utils.models.mini import WEIGHTS
+from taba_utils.models.places import SHIPPED
 from taba_utils.trajectories import SHARD_SIZE
 
 NUM_SHIPPED = 10_000
@@ -48,7 +48,7 @@ def reference_features(
         FileNotFoundError: the data set is needed and not here.
     """
     if folder is None and isinstance(judge, MiniFeatures):
-        return load_file(WEIGHTS / "mini-features" / "reference.safetensors")["features"].float()
+        return load_file(SHIPPED / "mini-features" / "reference.safetensors")["features"].float()
     shards = _garments() if folder is None else _pictures(Path(folder), size)
     return torch.cat([remembered(judge.features, shard, cache_dir=cache_dir) for shard in shards])
 

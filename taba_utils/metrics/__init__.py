@@ -1,7 +1,7 @@
 """Pure functions, tensors in, numbers out: one file per topic of the paper."""
 
 from taba_utils.metrics.alignment import cka, svcca
-from taba_utils.metrics.approximation import ApproximationErrors, approximation_error
+from taba_utils.metrics.approximation import ApproximationErrors
 from taba_utils.metrics.areas import (
     AreaStatistics,
     per_area_change,
@@ -17,7 +17,7 @@ from taba_utils.metrics.assignment import (
     nearest,
 )
 from taba_utils.metrics.correlation import correlation_floor, spatial_autocorrelation, top_k_correlation
-from taba_utils.metrics.distances import trajectory_distance_map, transition_point
+from taba_utils.metrics.distances import transition_point
 from taba_utils.metrics.divergence import gaussian_kl
 from taba_utils.metrics.errors import l2_error, mean_absolute_error, per_image_error
 from taba_utils.metrics.fidelity import frechet_distance, precision_recall
@@ -29,7 +29,6 @@ __all__ = [
     "DivisionAccuracies",
     "accuracy_over_divisions",
     "angles",
-    "approximation_error",
     "assignment_accuracy",
     "attractors",
     "cka",
@@ -50,6 +49,5 @@ __all__ = [
     "spatial_autocorrelation",
     "svcca",
     "top_k_correlation",
-    "trajectory_distance_map",
     "transition_point",
 ]

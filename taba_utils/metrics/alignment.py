@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from taba_utils.metrics._checks import require_float
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
-def cka(x: torch.Tensor, y: torch.Tensor) -> float:
+
+def cka(x: Float[torch.Tensor, "n ..."], y: Float[torch.Tensor, "n ..."]) -> float:
     """Linear centred kernel alignment (Kornblith et al., 2019), between 0 and 1.
 
     Σ K ∘ L / (‖K‖_F ‖L‖_F) of the Gram matrices K = X Xᵀ and L = Y Yᵀ of the centred rows. It is 1 where x and y differ
@@ -23,7 +28,9 @@ def cka(x: torch.Tensor, y: torch.Tensor) -> float:
     return ((first * second).sum() / (first.norm() * second.norm())).item()
 
 
-def svcca(x: torch.Tensor, y: torch.Tensor, k: int = 10, variance: float = 0.99) -> float:
+def svcca(
+    x: Float[torch.Tensor, "n ..."], y: Float[torch.Tensor, "n ..."], k: int = 10, variance: float = 0.99
+) -> float:
     """Singular vector canonical correlation analysis (Raghu et al., 2017): the mean of the top-k correlations.
 
     Of each set only the principal directions that hold `variance` of its variance are looked at. The canonical

@@ -1,4 +1,4 @@
-"""How far the network's output for one state is from its output for another, by area (Eqs. 5, 15-16)."""
+"""Distance between the network's outputs for two states, by area (Eqs. 5, 15-16)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from taba_utils.metrics._checks import require_images
 
 @dataclass(frozen=True)
 class ApproximationErrors:
-    """|ε^I - ε^S| of plain and of the other entries, normalised in two ways; NaN where there is no such entry.
+    """|ε^I - ε^S| of the plain entries and of the rest, normalised in two ways; NaN for an area without entries.
+
+    Neither scale gives the printed numbers of Tab. 6, whose scale is not defined in the paper. Ratios compare.
 
     Attributes:
-        sum_plain, sum_rest: Eqs. 15 and 16 to the letter, Σ over the area / Σ over everything of |ε^I|. An
-            area weighs by its size; the two add up to the relative error of the whole.
-        mean_plain, mean_rest: mean over the area / mean of |ε^I|. Areas of any size compare.
+        sum_plain, sum_rest: Eqs. 15 and 16 to the letter: Σ|ε^I - ε^S| over the area / Σ|ε^I| over everything. A
+            larger area has a larger value. The two add up to the relative error of the whole.
+        mean_plain, mean_rest: mean of |ε^I - ε^S| over the area / mean of |ε^I|. Areas of different sizes compare.
     """
 
     sum_plain: float
@@ -26,27 +28,19 @@ class ApproximationErrors:
     mean_rest: float
 
 
-def approximation_error(
-    approximated: torch.Tensor, own: torch.Tensor, plain: torch.Tensor
-) -> ApproximationErrors:
-    """Normalised error of an approximated ε, pooled over images (Sec. 3.4, App. D).
-
-    Neither scale gives the printed numbers of Tab. 6, whose own scale is undefined; compare ratios.
+def area_sums(approximated: torch.Tensor, own: torch.Tensor, plain: torch.Tensor) -> torch.Tensor:
+    """Sums over the areas of each image, from which the normalised errors follow (Sec. 3.4, App. D).
 
     Args:
         approximated, own: (N, C, H, W), float, ε^I = ε_θ(x_{t-1}, t) and ε^S = ε_θ(x_t, t).
-        plain: (N, H, W), bool; a pixel's entry in every channel belongs to its area.
+        plain: (N, H, W), bool. The area of a pixel is the area of its entries in all channels.
+
+    Returns:
+        (N, 5), float64. Columns: Σ|ε^I - ε^S| over plain entries, the same over the rest, Σ|ε^I|, number of plain
+        entries, number of other entries.
 
     Raises:
         ValueError: shapes that do not belong together.
-    """
-    return normalised(area_sums(approximated, own, plain).sum(dim=0))
-
-
-def area_sums(approximated: torch.Tensor, own: torch.Tensor, plain: torch.Tensor) -> torch.Tensor:
-    """What `approximation_error` needs of each image, (N, 5), float64; raises as it does.
-
-    Columns: Σ|ε^I - ε^S| over plain entries and over the others, Σ|ε^I|, number of plain and other entries.
     """
     require_images("approximated", approximated)
     if own.shape != approximated.shape or plain.shape != (len(own), *own.shape[2:]):
@@ -67,19 +61,19 @@ def area_sums(approximated: torch.Tensor, own: torch.Tensor, plain: torch.Tensor
 
 
 def normalised(totals: torch.Tensor) -> ApproximationErrors:
-    """The errors from the sums over images of `area_sums`, (5,)."""
+    """The errors pooled over images, from the sums over images of `area_sums`, (5,)."""
     shares = torch.where(totals[3:] > 0, totals[:2] / totals[2], math.nan)
     means = shares * totals[3:].sum() / totals[3:]
     return ApproximationErrors(*shares.tolist(), *means.tolist())
 
 
 def standard_errors(totals: torch.Tensor, products: torch.Tensor, count: int) -> ApproximationErrors:
-    """Standard error over images of each field of `normalised(totals)`, to first order (a ratio of sums).
+    """Standard error over images of each field of `normalised(totals)`, by linearising the ratio of sums.
 
     Args:
         totals: (5,), Σ_i v_i over images of the rows v of `area_sums`.
         products: (5, 5), Σ_i v_i v_iᵀ.
-        count: number of images; NaN for a single one.
+        count: number of images. The result is NaN for a single image.
     """
     norm, entries = totals[2], totals[3:]
     slopes = torch.zeros(4, 5, dtype=totals.dtype)  # of each field, by each total

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.functional import pad
 
 from taba_utils.metrics._checks import require_images
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Float64
 
-def plain_mask(image: torch.Tensor, threshold: float = 0.025) -> torch.Tensor:
+
+def plain_mask(
+    image: Float[torch.Tensor, "n c h w"], threshold: float = 0.025
+) -> Bool[torch.Tensor, "n h w"]:
     """M_p: pixels whose differences to the next row and column average under τ in every channel.
 
     D = (D_H + D_W) / 2 with D_H = |I[h+1, w] - I[h, w]| and D_W = |I[h, w+1] - I[h, w]|; M_c = [D_c < τ]
@@ -37,7 +43,9 @@ def plain_mask(image: torch.Tensor, threshold: float = 0.025) -> torch.Tensor:
     return ((next_row + next_column) / 2 < threshold).all(dim=1)
 
 
-def pool_mask(plain: torch.Tensor, shape: tuple[int, int, int], share: float = 1.0) -> torch.Tensor:
+def pool_mask(
+    plain: Bool[torch.Tensor, "n H W"], shape: tuple[int, int, int], share: float = 1.0
+) -> Bool[torch.Tensor, "n h w"]:
     """The mask of the decoded pixels on the grid of a model that diffuses in latents.
 
     An entry of the grid is plain if at least `share` of the pixels that it stands for are. With the default
@@ -76,7 +84,11 @@ class AreaStatistics:
     std_rest: float
 
 
-def per_area_statistics(noise: torch.Tensor, latent: torch.Tensor, plain: torch.Tensor) -> AreaStatistics:
+def per_area_statistics(
+    noise: Float[torch.Tensor, "n c h w"],
+    latent: Float[torch.Tensor, "n c h w"],
+    plain: Bool[torch.Tensor, "n h w"],
+) -> AreaStatistics:
     """Error and spread of latents on plain pixels and elsewhere, pooled over images (Sec. 3.3, Tab. 5).
 
     Args:
@@ -102,8 +114,8 @@ def per_area_statistics(noise: torch.Tensor, latent: torch.Tensor, plain: torch.
 
 
 def per_area_change(
-    x: torch.Tensor, y: torch.Tensor, plain: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+    x: Float[torch.Tensor, "n c h w"], y: Float[torch.Tensor, "n c h w"], plain: Bool[torch.Tensor, "n h w"]
+) -> tuple[Float64[torch.Tensor, " n"], Float64[torch.Tensor, " n"]]:
     """Mean |x - y| of each image on its plain pixels and on the others; NaN where there is no such pixel.
 
     Args:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from taba_utils.metrics._checks import require_float
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
 
 SCORES_AT_ONCE = 2**22  # distances held at a time: 32 MB in float64
 VALUES_AT_ONCE = 2**23  # of the tensors, in a float64 copy: 64 MB
@@ -16,7 +20,9 @@ SAFETY = (
 )
 
 
-def assignment_accuracy(queries: torch.Tensor, candidates: torch.Tensor) -> float:
+def assignment_accuracy(
+    queries: Float[torch.Tensor, n * shape], candidates: Float[torch.Tensor, n * shape]
+) -> float:
     """Share of i for which candidate i is the nearest to query i in l2 (Sec. 4.3, App. E.1).
 
     x_0 -> x_T is `assignment_accuracy(image, noise)`: for every image the nearest noise. It falls with the
@@ -56,7 +62,7 @@ class DivisionAccuracies:
 
 
 def accuracy_over_divisions(
-    queries: torch.Tensor, candidates: torch.Tensor, pool_size: int
+    queries: Float[torch.Tensor, n * shape], candidates: Float[torch.Tensor, n * shape], pool_size: int
 ) -> DivisionAccuracies:
     """`assignment_accuracy` within each run of `pool_size` samples (mean and ± of Tabs. 8 and 11).
 
@@ -73,7 +79,9 @@ def accuracy_over_divisions(
     return DivisionAccuracies(tuple(assignment_accuracy(*part) for part in parts))
 
 
-def nearest(queries: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
+def nearest(
+    queries: Float[torch.Tensor, n * shape], candidates: Float[torch.Tensor, m * shape]
+) -> Int64[torch.Tensor, " n"]:
     """Index of the candidate nearest to each query in l2; of equally near ones the lowest.
 
     Distances come from ‖q - c‖² = ‖q‖² - 2 q·c + ‖c‖², products in float32, norms in float64, a few rows
@@ -108,7 +116,9 @@ def nearest(queries: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
     return found
 
 
-def attractors(assigned: torch.Tensor, count: int = 2) -> tuple[torch.Tensor, float]:
+def attractors(
+    assigned: Int64[torch.Tensor, " n"], count: int = 2
+) -> tuple[Int64[torch.Tensor, " count"], float]:
     """The candidates that attract most wrongly assigned queries (App. E.3, Figs. 12B and 13B).
 
     Args:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import stats
 
 from taba_utils.metrics._checks import require_images
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float64
 
-def top_k_correlation(x: torch.Tensor, patch_size: int = 8, k: int = 20) -> tuple[float, float]:
+
+def top_k_correlation(
+    x: Float[torch.Tensor, "n c h w"], patch_size: int = 8, k: int = 20
+) -> tuple[float, float]:
     """Mean and standard deviation of the k largest |Pearson r| inside patches (Sec. 3.2, Tab. 2).
 
     For every non-overlapping C × p × p patch, r of all pairs of its C p² values is taken across the N samples
@@ -65,6 +70,8 @@ def correlation_floor(n: int, channels: int, patch_size: int = 8, k: int = 20) -
     Raises:
         ValueError: n below 2; channels, patch size or k that are not possible.
     """
+    from scipy import stats
+
     if n < 2:
         raise ValueError(f"n must be at least 2 (samples), got {n}")
     pairs = _count_pairs(channels, patch_size, k)
@@ -76,7 +83,7 @@ def correlation_floor(n: int, channels: int, patch_size: int = 8, k: int = 20) -
     return float(pairs / k * np.trapezoid(correlation * kept * exceeded, np.log(exceeded)))
 
 
-def spatial_autocorrelation(x: torch.Tensor, lag: int = 1) -> torch.Tensor:
+def spatial_autocorrelation(x: Float[torch.Tensor, "n c h w"], lag: int = 1) -> Float64[torch.Tensor, " n"]:
     """Correlation of pixels with those `lag` to the right and below, per image, averaged over channels.
 
     With z the deviations from the channel's own mean: r = mean over pairs of z_i z_j / mean of z², averaged

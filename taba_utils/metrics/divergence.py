@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
 from taba_utils.metrics._checks import require_float
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 VALUES_AT_ONCE = 2**20  # keeps the float64 copies small
 
 
-def gaussian_kl(p: torch.Tensor, q: torch.Tensor) -> float:
+def gaussian_kl(p: Float[torch.Tensor, ...], q: Float[torch.Tensor, ...]) -> float:
     """KL( N(μ_p, σ_p²) ‖ N(μ_q, σ_q²) ) in nats, mean and variance pooled over all values of a tensor.
 
     ln(σ_q / σ_p) + (σ_p² + (μ_p - μ_q)²) / (2 σ_q²) - 1/2. Tab. 9 is `gaussian_kl(noise, latent)`: a latent

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 
 from taba_utils.metrics._checks import require_float
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float64
+
 IMAGES_AT_ONCE = 64  # keeps the float64 copies small
 
 
-def per_image_error(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def per_image_error(
+    x: Float[torch.Tensor, n * shape], y: Float[torch.Tensor, n * shape]
+) -> Float64[torch.Tensor, " n"]:
     """Mean absolute error of each image.
 
     Args:
@@ -26,7 +32,7 @@ def per_image_error(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return _reduce_differences(x, y, lambda difference: difference.abs().mean(dim=1))
 
 
-def mean_absolute_error(x: torch.Tensor, y: torch.Tensor) -> float:
+def mean_absolute_error(x: Float[torch.Tensor, n * shape], y: Float[torch.Tensor, n * shape]) -> float:
     """Mean of |x - y| over everything: what Tab. 9 prints as reconstruction error (its text says l2).
 
     Args:
@@ -38,7 +44,7 @@ def mean_absolute_error(x: torch.Tensor, y: torch.Tensor) -> float:
     return per_image_error(x, y).mean().item()
 
 
-def l2_error(x: torch.Tensor, y: torch.Tensor) -> float:
+def l2_error(x: Float[torch.Tensor, n * shape], y: Float[torch.Tensor, n * shape]) -> float:
     """(1/N) Σ_i ‖x_i - y_i‖₂, the reconstruction error in the text of Sec. 5.
 
     It grows with the square root of an image's size, so it compares models of one size only.

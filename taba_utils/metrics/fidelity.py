@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
 import torch
 
 from taba_utils.metrics._checks import require_float
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 ROWS_AT_ONCE = 1024  # of a matrix of distances
 
 
-def frechet_distance(features: torch.Tensor, reference_features: torch.Tensor) -> float:
+def frechet_distance(
+    features: Float[torch.Tensor, "n d"], reference_features: Float[torch.Tensor, "m d"]
+) -> float:
     """Squared Fréchet distance of two Gaussians with the features' moments, by torch-fidelity.
 
     ‖μ - μ_r‖² + tr(Σ + Σ_r - 2 (Σ Σ_r)^½). On Inception's features it is FID; on others it is not and has
@@ -33,7 +39,7 @@ def frechet_distance(features: torch.Tensor, reference_features: torch.Tensor) -
 
 
 def precision_recall(
-    features: torch.Tensor, reference_features: torch.Tensor, k: int = 3
+    features: Float[torch.Tensor, "n d"], reference_features: Float[torch.Tensor, "m d"], k: int = 3
 ) -> tuple[float, float]:
     """Precision and recall of Kynkäänniemi et al. (2019), by torch-fidelity.
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch.nn.functional import avg_pool1d
 
 from taba_utils.metrics._checks import require_images
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float64
+
 IMAGES_AT_ONCE = 64  # keeps the float64 copies small
 
 
-def angles(noise: torch.Tensor, image: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+def angles(
+    noise: Float[torch.Tensor, "n c h w"],
+    image: Float[torch.Tensor, "n c h w"],
+    latent: Float[torch.Tensor, "n c h w"],
+) -> Float64[torch.Tensor, "n 3"]:
     """Angles of each sample's triangle (Eq. 11), in degrees; those of one sample sum to 180.
 
     Args:
@@ -33,7 +42,9 @@ def angles(noise: torch.Tensor, image: torch.Tensor, latent: torch.Tensor) -> to
 
 
 def most_probable_triangle(
-    noise: torch.Tensor, image: torch.Tensor, latent: torch.Tensor
+    noise: Float[torch.Tensor, "n c h w"],
+    image: Float[torch.Tensor, "n c h w"],
+    latent: Float[torch.Tensor, "n c h w"],
 ) -> tuple[int, int, int]:
     """The triple of whole degrees that sums to 180 and maximises the product of the marginals (Eq. 12).
 
@@ -52,7 +63,7 @@ def most_probable_triangle(
     return most_probable_triple(angles(noise, image, latent))
 
 
-def most_probable_triple(degrees: torch.Tensor) -> tuple[int, int, int]:
+def most_probable_triple(degrees: Float[torch.Tensor, "n 3"]) -> tuple[int, int, int]:
     """`most_probable_triangle` of angles that are already known, (N, 3); of equal triples the first."""
     shares = torch.stack([histogram(column) for column in degrees.unbind(dim=1)])
     joint = _joint(shares)
@@ -62,7 +73,7 @@ def most_probable_triple(degrees: torch.Tensor) -> tuple[int, int, int]:
     return best // 181, best % 181, 180 - best // 181 - best % 181
 
 
-def histogram(degrees: torch.Tensor) -> torch.Tensor:
+def histogram(degrees: Float[torch.Tensor, " n"]) -> Float64[torch.Tensor, 181]:
     """Share of angles in the bins around 0, 1, ..., 180 degrees, (N,) to (181,), float64."""
     return torch.bincount(degrees.round().long(), minlength=181).double() / len(degrees)
 

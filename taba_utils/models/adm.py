@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from diffusers import UNet2DModel
+from safetensors.torch import load_file
 
 from taba_utils.denoiser import Denoiser
 from taba_utils.models.digest import weights_digest
+from taba_utils.models.network import frozen, predict, space
 from taba_utils.models.openai_format import DEFAULTS, build_unet, complete, convert
 from taba_utils.schedule import cosine_alphas_cumprod, linear_alphas_cumprod
 
-ADM_32: dict[str, object] = {
-    "image_size": 32, "num_channels": 128, "num_res_blocks": 3, "channel_mult": "1,2,2,2", "learn_sigma": True,
-    "diffusion_steps": 4000, "noise_schedule": "cosine", "rescale_timesteps": True,
-}  # fmt: skip
-ADM_64 = ADM_32 | {"image_size": 64, "channel_mult": "1,2,3,4"}
-ADM_256: dict[str, object] = {
-    "image_size": 256, "num_channels": 256, "num_res_blocks": 2, "num_head_channels": 64, "learn_sigma": True,
-    "attention_resolutions": "32,16,8", "resblock_updown": True, "diffusion_steps": 1000, "noise_schedule": "linear",
-}  # fmt: skip
+if TYPE_CHECKING:
+    from taba_utils.models.registry import Entry
 
 
 class ADM(Denoiser):
@@ -47,9 +44,9 @@ class ADM(Denoiser):
         device: str | torch.device = "cpu",
     ):
         self.device = torch.device(device)
-        self.unet = unet.to(self.device).eval().requires_grad_(False)  # in OpenAI's order of sums
+        self.unet = frozen(unet, self.device)  # channels first, OpenAI's order of sums
         self.name, self.digest = name, digest
-        self.shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
+        self.shape = space(unet)
         self.training_alphas_cumprod = training_alphas_cumprod
         self.timestep_scale, self.convention, self.clip = timestep_scale, convention, clip
 
@@ -58,12 +55,10 @@ class ADM(Denoiser):
 
         `condition` holds class labels, (N,); raises ValueError for one if the network takes none.
         """
-        if self.unet.config.num_class_embeds is None:
+        if self.unet.config["num_class_embeds"] is None:
             self.refuse_condition(condition)
-        told = torch.as_tensor(timestep, dtype=torch.float32, device=x.device).expand(len(x))
         labels = None if condition is None else torch.as_tensor(condition, device=x.device)
-        prediction = self.unet(x.to(self.unet.dtype), told, class_labels=labels).sample
-        return prediction[:, : self.shape[0]].to(x.dtype)
+        return predict(self.unet, x, timestep, class_labels=labels)
 
 
 def load_openai(
@@ -102,6 +97,11 @@ def load_openai(
         convention="shifted",
         device=device,
     )
+
+
+def load_adm(entry: Entry, source: Path, device: str | torch.device = "cpu") -> ADM:
+    """A converted checkpoint of OpenAI's; the entry's settings are OpenAI's flags."""
+    return load_openai(load_file(source), entry.settings, name=entry.name, device=device)
 
 
 def _training_chain(noise_schedule: str, steps: int) -> torch.Tensor:

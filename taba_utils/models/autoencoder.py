@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers import AutoencoderKL, VQModel
 
-from taba_utils.models.layout import for_evaluation
+from taba_utils.denoiser import Denoiser
+from taba_utils.models.network import for_evaluation
 
 MOST_IMAGES, MOST_PIXELS = 64, 2**19  # that go through the network at once: 8 of 256x256
 
@@ -19,7 +22,7 @@ class Autoencoder:
     """
 
     def __init__(self, network: AutoencoderKL | VQModel, scaling_factor: float, device: torch.device):
-        self.network = for_evaluation(network, device)
+        self.network: Any = for_evaluation(network, device)  # the two kinds return different results
         self.scaling_factor = scaling_factor
 
     @torch.no_grad()
@@ -44,9 +47,27 @@ class Autoencoder:
     @property
     def _factor(self) -> int:
         """Pixels along an edge of a latent's cell."""
-        return 2 ** (len(self.network.config.block_out_channels) - 1)
+        return 2 ** (len(self.network.config["block_out_channels"]) - 1)
 
     @staticmethod
     def _at_once(x: torch.Tensor, factor: int) -> int:
         pixels = x.shape[-2] * x.shape[-1] * factor**2
         return max(1, min(MOST_IMAGES, MOST_PIXELS // pixels))
+
+
+class LatentDenoiser(Denoiser):
+    """A model that diffuses in the latents of an autoencoder.
+
+    Attributes:
+        autoencoder: between the diffusion's space and pixels.
+    """
+
+    autoencoder: Autoencoder
+
+    def decode(self, image: torch.Tensor) -> torch.Tensor:
+        """See `Autoencoder.decode`."""
+        return self.autoencoder.decode(image)
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """See `Autoencoder.encode`."""
+        return self.autoencoder.encode(pixels)

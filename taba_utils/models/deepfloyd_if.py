@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 
 from taba_utils.denoiser import choices
 from taba_utils.models.digest import weights_digest
 from taba_utils.models.guided import Guided, check_guidance_scale
-from taba_utils.models.layout import for_evaluation
-from taba_utils.schedule import training_chain
+from taba_utils.models.network import for_evaluation, frozen, predict, space
+from taba_utils.models.pipeline import scheduler_chain
+from taba_utils.models.places import prompts_file
+
+if TYPE_CHECKING:
+    from taba_utils.models.registry import Entry
 
 TextEncoder = Callable[[list[str]], torch.Tensor]
 
@@ -51,7 +57,7 @@ class DeepFloydIF(Guided):
         self.unet = for_evaluation(unet, self.device)
         self.encode_text, self.sample_prompts = encode_text, sample_prompts
         self.name, self.digest = name, f"{digest}-w{self.guidance_scale:g}"
-        self.shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
+        self.shape = space(unet)
         self.training_alphas_cumprod = training_alphas_cumprod
         self._encoded: dict[tuple[str, ...], torch.Tensor] = {}
 
@@ -59,9 +65,7 @@ class DeepFloydIF(Guided):
         """ε_θ(x, t, c), (N, C, H, W)."""
         prompts = [""] * len(x) if condition is None else list(condition)
         states = self._hidden_states(prompts).to(self.unet.dtype)
-        told = torch.as_tensor(timestep, device=x.device).expand(len(x))
-        prediction = self.unet(x.to(self.unet.dtype), told, encoder_hidden_states=states).sample
-        return prediction[:, : self.shape[0]].to(x.dtype)
+        return predict(self.unet, x, timestep, encoder_hidden_states=states)
 
     def sample_condition(self, n: int, seed: int = 0, start: int = 0) -> list[str]:
         """Prompts of images start..start+n-1, from (seed, image) alone."""
@@ -89,23 +93,54 @@ def draw_prompts(prompts: Sequence[str], n: int, seed: int = 0, start: int = 0) 
     return [prompts[i] for (i,) in choices(n, seed, start, [len(prompts)])]
 
 
+def read_prompts(place: Path) -> list[str]:
+    """Lines of a file of prompts; raises FileNotFoundError if there is no such file."""
+    if not place.exists():
+        raise FileNotFoundError(
+            f"no prompts for IF in {place}: put them there, one a line, or give `prompts`"
+        )
+    return place.read_text(encoding="utf-8").splitlines()
+
+
 def load_if(
-    source: str,
+    entry: Entry,
+    source: str | Path,
     device: str | torch.device = "cpu",
     guidance_scale: float = 1.0,
-    prompts: Sequence[str] = (),
+    prompts: Sequence[str] | None = None,
     **options,
 ) -> DeepFloydIF:
     """IF-I-XL from a folder or hub id (unet, text_encoder, tokenizer, scheduler).
 
-    Prompts are lowered and stripped before T5 sees them, as in diffusers' pipeline.
-
     Args:
-        prompts: what `sample_condition` draws from (the paper: Recap-COCO-30K).
+        prompts: what `sample_condition` draws from (the paper: Recap-COCO-30K); default: the lines of `prompts_file()`.
         options: handed to `from_pretrained` (`local_files_only`, `cache_dir`, `variant`, ...).
 
     Raises:
+        FileNotFoundError: no prompts.
         ImportError: one of the packages of the extra "deepfloyd" is missing.
+    """
+    prompts = read_prompts(prompts_file()) if prompts is None else prompts
+    unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet", **options)
+    encode_text, weights = load_t5(source, device, **options)
+    return DeepFloydIF(
+        unet,
+        encode_text,
+        partial(draw_prompts, prompts),
+        name=entry.name,
+        digest=weights_digest(unet.state_dict(), weights),
+        training_alphas_cumprod=scheduler_chain(source, **options),
+        guidance_scale=guidance_scale,
+        device=device,
+    )
+
+
+def load_t5(
+    source: str | Path, device: str | torch.device, **options
+) -> tuple[TextEncoder, dict[str, torch.Tensor]]:
+    """IF's text encoder and its weights.
+
+    Prompts are lowered and stripped before T5 sees them, as in diffusers' pipeline.
     """
     try:
         import sentencepiece  # noqa: F401 (the tokenizer needs it, and says so only in a log)
@@ -113,13 +148,10 @@ def load_if(
     except ImportError as error:
         raise ImportError("IF needs the extra packages of `pip install 'taba[deepfloyd]'`") from error
 
-    hub = {
-        key: options[key] for key in ("cache_dir", "local_files_only", "revision", "token") if key in options
-    }
-    unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet", **options)
+    known_to_tokenizers = ("cache_dir", "local_files_only", "revision", "token")
+    hub = {key: options[key] for key in known_to_tokenizers if key in options}
     tokenizer = T5Tokenizer.from_pretrained(source, subfolder="tokenizer", **hub)
-    encoder = T5EncoderModel.from_pretrained(source, subfolder="text_encoder", **options).to(device).eval()
-    chain = DDIMScheduler.load_config(source, subfolder="scheduler", **options)
+    encoder = frozen(T5EncoderModel.from_pretrained(source, subfolder="text_encoder", **options), device)
 
     def encode_text(texts: list[str]) -> torch.Tensor:
         plain = [text.lower().strip() for text in texts]
@@ -127,15 +159,4 @@ def load_if(
         with torch.inference_mode():
             return encoder(**tokens.to(device)).last_hidden_state
 
-    return DeepFloydIF(
-        unet,
-        encode_text,
-        partial(draw_prompts, prompts),
-        name="if",
-        digest=weights_digest(unet.state_dict(), encoder.state_dict()),
-        training_alphas_cumprod=training_chain(
-            chain["beta_schedule"], chain["num_train_timesteps"], chain["beta_start"], chain["beta_end"]
-        ),
-        guidance_scale=guidance_scale,
-        device=device,
-    )
+    return encode_text, encoder.state_dict()

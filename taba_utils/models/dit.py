@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, DiTTransformer2DModel
+from diffusers import AutoencoderKL, DiTTransformer2DModel
 
 from taba_utils.denoiser import choices
-from taba_utils.models.autoencoder import Autoencoder
+from taba_utils.models.autoencoder import Autoencoder, LatentDenoiser
 from taba_utils.models.digest import weights_digest
 from taba_utils.models.guided import Guided, check_guidance_scale
-from taba_utils.schedule import training_chain
+from taba_utils.models.network import frozen, predict, space
+from taba_utils.models.pipeline import read_config, scheduler_chain
+
+if TYPE_CHECKING:
+    from taba_utils.models.registry import Entry
 
 
-class DiT(Guided):
+class DiT(LatentDenoiser, Guided):
     """A transformer on latents with the habits of diffusers' pipeline: target convention, nothing clipped.
 
     A condition is a class index per image; the class after the last is the null class.
@@ -42,11 +48,10 @@ class DiT(Guided):
     ):
         self.guidance_scale = check_guidance_scale(guidance_scale)
         self.device = torch.device(device)
-        self.transformer = transformer.to(self.device).eval().requires_grad_(False)
+        self.transformer = frozen(transformer, self.device)
         self.autoencoder, self.classes = autoencoder, tuple(classes)
         self.name, self.digest = name, f"{digest}-w{self.guidance_scale:g}"
-        size = transformer.config.sample_size
-        self.shape = (transformer.config.in_channels, size, size)
+        self.shape = space(transformer)
         self.training_alphas_cumprod = training_alphas_cumprod
 
     def predict_conditional(self, x: torch.Tensor, timestep: torch.Tensor, condition) -> torch.Tensor:
@@ -55,9 +60,7 @@ class DiT(Guided):
         labels = torch.as_tensor([null] * len(x) if condition is None else condition, device=x.device)
         if condition is not None and not bool(((labels >= 0) & (labels < null)).all()):
             raise ValueError(f"condition must hold classes 0..{null - 1}, got {labels.tolist()}")
-        told = torch.as_tensor(timestep, device=x.device).expand(len(x))
-        prediction = self.transformer(x.to(self.transformer.dtype), told, class_labels=labels).sample
-        return prediction[:, : self.shape[0]].to(x.dtype)
+        return predict(self.transformer, x, timestep, class_labels=labels)
 
     def sample_condition(self, n: int, seed: int = 0, start: int = 0) -> list[int]:
         """Class of images start..start+n-1, uniform, from (seed, image) alone."""
@@ -67,14 +70,6 @@ class DiT(Guided):
         """Name of a class, with its article."""
         return article(self.classes[condition])
 
-    def decode(self, image: torch.Tensor) -> torch.Tensor:
-        """See `Autoencoder.decode`."""
-        return self.autoencoder.decode(image)
-
-    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        """See `Autoencoder.encode`."""
-        return self.autoencoder.encode(pixels)
-
 
 def article(name: str) -> str:
     """ "a sneaker", "an ankle boot", "trousers": the name as a noun phrase."""
@@ -83,7 +78,13 @@ def article(name: str) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def load_dit(source: str, device: str | torch.device = "cpu", guidance_scale: float = 1.0, **options) -> DiT:
+def load_dit(
+    entry: Entry,
+    source: str | Path,
+    device: str | torch.device = "cpu",
+    guidance_scale: float = 1.0,
+    **options,
+) -> DiT:
     """DiT-XL/2 from a folder or hub id (transformer, vae, scheduler, the class names in model_index.json).
 
     Args:
@@ -93,17 +94,14 @@ def load_dit(source: str, device: str | torch.device = "cpu", guidance_scale: fl
 
     transformer = DiTTransformer2DModel.from_pretrained(source, subfolder="transformer", **options)
     vae = AutoencoderKL.from_pretrained(source, subfolder="vae", **options)
-    chain = DDIMScheduler.load_config(source, subfolder="scheduler", **options)
-    names = DiTPipeline.load_config(source, **options)["id2label"]
+    names = read_config(DiTPipeline, source, **options)["id2label"]
     return DiT(
         transformer,
-        Autoencoder(vae, vae.config.scaling_factor, torch.device(device)),
+        Autoencoder(vae, vae.config["scaling_factor"], torch.device(device)),
         classes=[names[str(i)].split(",")[0] for i in range(len(names))],
-        name="dit",
+        name=entry.name,
         digest=weights_digest(transformer.state_dict(), vae.state_dict()),
-        training_alphas_cumprod=training_chain(
-            chain["beta_schedule"], chain["num_train_timesteps"], chain["beta_start"], chain["beta_end"]
-        ),
+        training_alphas_cumprod=scheduler_chain(source, **options),
         guidance_scale=guidance_scale,
         device=device,
     )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import torch
 
 from taba_utils.denoiser import Denoiser
 from taba_utils.schedule import cosine_alphas_cumprod
+
+if TYPE_CHECKING:
+    from taba_utils.models.registry import Entry
 
 TRAINING_STEPS = 1000
 
@@ -28,7 +32,14 @@ class GaussianMixture(Denoiser):
         ValueError: shapes that differ or a negative variance.
     """
 
-    def __init__(self, variances, means=None, weights=None, alphas_cumprod=None, device="cpu"):
+    def __init__(
+        self,
+        variances: torch.Tensor,
+        means: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
+        alphas_cumprod: torch.Tensor | None = None,
+        device: str | torch.device = "cpu",
+    ):
         means = torch.zeros_like(variances) if means is None else means
         weights = torch.full((len(variances),), 1 / len(variances)) if weights is None else weights
         if variances.ndim != 4 or means.shape != variances.shape or len(weights) != len(variances):
@@ -40,7 +51,8 @@ class GaussianMixture(Denoiser):
             raise ValueError(f"variances must be at least 0, got {variances.min().item()}")
         self.name = "gaussian"
         self.device = torch.device(device)
-        self.shape = tuple(variances.shape[1:])
+        channels, height, width = variances.shape[1:]
+        self.shape = (channels, height, width)
         self.variances, self.means, self.weights = (
             tensor.double().to(self.device) for tensor in (variances, means, weights)
         )
@@ -69,9 +81,17 @@ class GaussianMixture(Denoiser):
 
 
 def half_plain(
-    shape: tuple[int, int, int] = (3, 32, 32), plain: float = 1e-6, rest: float = 0.25, device="cpu"
-):
+    shape: tuple[int, int, int] = (3, 32, 32),
+    plain: float = 1e-6,
+    rest: float = 0.25,
+    device: str | torch.device = "cpu",
+) -> GaussianMixture:
     """A Gaussian whose left half is plain (tiny variance) and whose right half is textured."""
     variances = torch.full((1, *shape), rest)
     variances[..., : shape[2] // 2] = plain
     return GaussianMixture(variances, device=device)
+
+
+def load_gaussian(entry: Entry, source: None, device: str | torch.device = "cpu") -> GaussianMixture:
+    """The zoo's oracle; it needs no weights."""
+    return half_plain(entry.shape, device=device)

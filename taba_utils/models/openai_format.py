@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from diffusers import UNet2DModel
 from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 
-DEFAULTS: dict[str, object] = {
+DEFAULTS: dict[str, Any] = {
     "image_size": 64, "num_channels": 128, "num_res_blocks": 2, "num_heads": 4, "num_heads_upsample": -1,
     "num_head_channels": -1, "attention_resolutions": "16,8", "channel_mult": "", "class_cond": False,
     "use_scale_shift_norm": True, "resblock_updown": False, "use_new_attention_order": False, "learn_sigma": False,
@@ -36,7 +37,7 @@ RESNET = {
 }
 
 
-def complete(config: Mapping[str, object]) -> dict:
+def complete(config: Mapping[str, object]) -> dict[str, Any]:
     """OpenAI's flags with the defaults filled in and the comma-separated ones as tuples.
 
     Raises:
@@ -46,18 +47,18 @@ def complete(config: Mapping[str, object]) -> dict:
         meant = difflib.get_close_matches(flag, DEFAULTS, n=1, cutoff=SPELLING)
         if meant:
             raise ValueError(f"config holds {flag!r}, which is no flag of OpenAI's; {meant[0]!r} is")
-    config = DEFAULTS | dict(config)
-    if config["noise_schedule"] not in ("linear", "cosine"):
-        raise ValueError(f'noise_schedule must be "linear" or "cosine", got {config["noise_schedule"]!r}')
-    if config["predict_xstart"]:
+    flags: dict[str, Any] = DEFAULTS | dict(config)
+    if flags["noise_schedule"] not in ("linear", "cosine"):
+        raise ValueError(f'noise_schedule must be "linear" or "cosine", got {flags["noise_schedule"]!r}')
+    if flags["predict_xstart"]:
         raise ValueError("predict_xstart must be False (the network predicts ε), got True")
-    mult = config["channel_mult"]
-    if not mult and config["image_size"] not in CHANNEL_MULT:
-        raise ValueError(f"channel_mult must be given for image_size={config['image_size']}")
-    mult = mult or CHANNEL_MULT[config["image_size"]]
-    config["channel_mult"] = _numbers(mult, float)
-    config["attention_resolutions"] = _numbers(config["attention_resolutions"], int)
-    return config
+    mult = flags["channel_mult"]
+    if not mult and flags["image_size"] not in CHANNEL_MULT:
+        raise ValueError(f"channel_mult must be given for image_size={flags['image_size']}")
+    mult = mult or CHANNEL_MULT[flags["image_size"]]
+    flags["channel_mult"] = _numbers(mult, float)
+    flags["attention_resolutions"] = _numbers(flags["attention_resolutions"], int)
+    return flags
 
 
 def build_unet(config: dict) -> UNet2DModel:
@@ -194,11 +195,10 @@ def _heads(config: dict, channels: int, upsampling: bool) -> int:
 
 def _set_heads(unet: UNet2DModel, config: dict) -> None:
     """diffusers' config has one head size for all blocks; OpenAI may fix the number of heads instead."""
-    for part in (unet.down_blocks, unet.mid_block, unet.up_blocks):
-        for module in part.modules():
-            if isinstance(module, Attention):
-                module.heads = _heads(config, module.inner_dim, upsampling=part is unet.up_blocks)
-                module.scale = (module.inner_dim // module.heads) ** -0.5
+    for name, module in unet.named_modules():
+        if isinstance(module, Attention):
+            module.heads = _heads(config, module.inner_dim, upsampling=name.startswith("up_blocks"))
+            module.scale = (module.inner_dim // module.heads) ** -0.5
 
 
 def _attends(config: dict) -> list[bool]:

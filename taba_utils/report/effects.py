@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
+
+MOST = 100_000  # margins beyond which nobody will measure
 
 
 @dataclass(frozen=True)
@@ -37,19 +39,23 @@ class Claim:
     @property
     def verdict(self) -> str:
         """ "holds" if the mean's 95% confidence interval (Student's t) lies above zero, "does not hold" if below."""
-        if not abs(self.mean) > _student(len(self.margins)) * self.standard_error:  # nor if either is NaN
+        decided = abs(self.mean) > _half_width(len(self.margins)) * self.standard_error
+        if not decided:  # nor if either is NaN
             return "undecided"
         return "holds" if self.mean > 0 else "does not hold"
 
     @property
     def needed(self) -> float:
-        """Margins after which this mean and spread would decide; NaN if over 100,000, or unknown from a single one."""
-        numbers = np.arange(2, 100_001)
+        """Number of margins that would decide, with this mean and this standard deviation.
+
+        NaN if more than 100,000 are needed, or if there is only one margin.
+        """
+        numbers = np.arange(2, MOST + 1)
         errors = self.standard_error * np.sqrt(len(self.margins) / numbers)
-        enough = numbers[abs(self.mean) > _student(numbers) * errors]
+        enough = numbers[abs(self.mean) > _half_width(numbers) * errors]
         return float(enough[0]) if len(enough) else math.nan
 
 
-def _student(seeds):
-    """Half-width of a 95% confidence interval in standard errors: 4.3 for three seeds, 2 for many."""
-    return stats.t.ppf(0.975, seeds - 1)
+def _half_width(count):
+    """Half-width of a 95% confidence interval in standard errors: 4.3 for three margins, 2 for many."""
+    return stdtrit(count - 1, 0.975)

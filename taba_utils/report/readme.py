@@ -6,12 +6,8 @@ import json
 from pathlib import Path
 
 MARKS = ("<!-- claims -->", "<!-- end of claims -->")
-PROFILES = (
-    "mini",
-    "mini-large",
-    "mini-dit-large",
-    "mini-if-large",
-)  # in the README; of a claim, the last that states it
+PROFILES = ("mini", "mini-large", "mini-dit-large", "mini-if-large")
+"""Profiles in the README's table; of a claim, the last one that states it counts."""
 
 
 def claims_markdown(folder: Path, *larger: Path) -> str:
@@ -19,8 +15,8 @@ def claims_markdown(folder: Path, *larger: Path) -> str:
 
     Args:
         folder: of references, such as `references/mini`.
-        larger: folders of references of more and more images; the verdicts of each take the places of those
-            before, with a star.
+        larger: folders of references of more and more images. A verdict of a later folder replaces the earlier
+            verdict of the same claim, and gets a star.
     """
     rows = _verdicts(folder)
     for key, verdicts in (item for other in larger for item in _verdicts(other).items()):

@@ -9,20 +9,22 @@ import torch
 
 from taba_utils.denoiser import Denoiser
 from taba_utils.interpolation import pair_conditions
+from taba_utils.metrics import plain_mask, pool_mask
 from taba_utils.models import load_model
 from taba_utils.trajectories import Trajectories
 
 
 class Models(Mapping[str, Denoiser]):
-    """Denoisers by name, each loaded at its first use.
+    """The denoisers of a run by name; each is loaded at its first use.
 
     Args:
-        names: of `taba.list_models()`, in the order of tables and figures.
-        device: where they run.
-        num_steps: T, where `trajectories` is not told another.
-        seeds: repetitions; the first one is drawn in figures.
-        batch_size, cache_dir: see `Trajectories`.
-        on_load: is told each model when it is loaded.
+        names: names of `taba.list_models()`, in the order of tables and figures.
+        device: where the models run.
+        num_steps: T, the default of `trajectories`.
+        seeds: the repetitions. Figures show the first one.
+        batch_size: images per network call.
+        cache_dir: folder of the cache; see `Trajectories`.
+        on_load: called with each model right after it is loaded.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class Models(Mapping[str, Denoiser]):
 
     @classmethod
     def of(cls, denoiser: Denoiser, **options) -> Models:
-        """One model that is there already; `options` as for the class."""
+        """A mapping of one model that is already loaded; `options` are those of the class."""
         models = cls([denoiser.name], denoiser.device, **options)
         models._loaded[denoiser.name] = denoiser
         return models
@@ -63,12 +65,12 @@ class Models(Mapping[str, Denoiser]):
 
     @property
     def pairs(self) -> list[tuple[str, int]]:
-        """(model, seed), all seeds of the first model first: the keys of most tables."""
+        """Every (model, seed), the seeds of the first model first: the keys of most tables."""
         return [(name, seed) for name in self.names for seed in self.seeds]
 
     @property
     def evaluations(self) -> int:
-        """Network evaluations so far, counted by image."""
+        """Network evaluations of the loaded models so far, counted by image."""
         return sum(denoiser.evaluations for denoiser in self._loaded.values())
 
     def trajectories(
@@ -81,14 +83,19 @@ class Models(Mapping[str, Denoiser]):
         paired: bool = False,
         keep_predictions: int = 0,
     ) -> Trajectories:
-        """Cached trajectories of a model's images 0..num_images-1.
+        """Cached trajectories of images 0..num_images-1 of one model and one seed.
 
         Args:
-            name, seed: which.
-            num_images: the most images that will be asked for.
-            num_steps: T; None: the run's own.
-            paired: images 0 and 1 share a condition, and so on (Sec. 4.1).
+            name: the model.
+            seed: the seed of its noise and of its conditions.
+            num_images: the largest number of images that will be asked for.
+            num_steps: T; None: the T of the run.
+            paired: images 0 and 1 share a condition, images 2 and 3 share the next one, and so on (Sec. 4.1).
             keep_predictions: see `Trajectories`.
+
+        Raises:
+            KeyError: the run has no such model.
+            ValueError: a value that `Trajectories` does not allow.
         """
         denoiser = self[name]
         condition = denoiser.sample_condition(num_images, seed)
@@ -103,6 +110,23 @@ class Models(Mapping[str, Denoiser]):
         )
 
     def decode(self, name: str, image: torch.Tensor) -> torch.Tensor:
-        """Images of the diffusion's own space as pixels, (N, 3, H, W), part by part."""
+        """Pixels of images, decoded `batch_size` images at a time.
+
+        Args:
+            name: the model.
+            image: (N, C, h, w), in the space in which this model diffuses.
+
+        Returns:
+            (N, 3, H, W), in [-1, 1] but for what the model overshoots.
+        """
         denoiser = self[name]
         return torch.cat([denoiser.decode(part) for part in image.split(self.batch_size)])
+
+    def plain_mask(self, name: str, image: torch.Tensor) -> torch.Tensor:
+        """Plain entries of images, (N, h, w), bool: M_p of the decoded pixels on the model's own grid (App. C).
+
+        Args:
+            name: the model.
+            image: (N, C, h, w), in the space in which this model diffuses.
+        """
+        return pool_mask(plain_mask(self.decode(name, image)), self[name].shape)

@@ -1,0 +1,10 @@
+from .files import cache_folder as cache_folder
+from .files import default_cache_dir as default_cache_dir
+from .files import write_atomically as write_atomically
+from .fingerprint import fingerprint as fingerprint
+from .prune import prune as prune
+from .shards import SHARD_SIZE as SHARD_SIZE
+from .shards import Shards as Shards
+from .store import NUMERICS as NUMERICS
+from .store import ShardStore as ShardStore
+from .store import entries_digest as entries_digest

@@ -1,0 +1,18 @@
+"""Where weights lie: those of the package, and those that the user has put on the machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+SHIPPED = Path(__file__).parent / "weights"
+
+
+def weights_dir() -> Path:
+    """Folder of converted checkpoints: $TABA_WEIGHTS, or else ~/.cache/taba/weights."""
+    return Path(os.environ.get("TABA_WEIGHTS") or "~/.cache/taba/weights").expanduser()
+
+
+def prompts_file() -> Path:
+    """File with IF's prompts, one a line (the paper: Recap-COCO-30K)."""
+    return weights_dir() / "if-prompts.txt"

@@ -1,0 +1,199 @@
+"""Committed reference numbers: written, widened, and compared with what a run found.
+
+A reference is a JSON file `references/<profile>/<notebook>.json`. The environment variable TABA_REFERENCE says
+what a run does with its reference. Unset: compare. "update": write it. "tolerance": widen each number's tolerance
+to ten times the difference between this run and the reference. Such a second run uses another micro-batch and
+other instructions of the processor: the seeds fix everything but the order of floating-point sums, which differs
+between machines. The value of every seed is compared, not only the mean. NaN and infinity agree with nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+NEUTRAL = {
+    "device",
+    "batch_size",
+    "cache_dir",
+    "figures_dir",
+    "references",
+}  # parameters that change no number
+MODES = ("", "update", "tolerance")
+SAFETY = 10.0  # tolerance over what a second run moved
+CLOSE_CALLS = 3  # of a share, how many images may change sides
+LEAST_RELATIVE, LEAST_ABSOLUTE = 5e-4, 1e-5
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a run found, as references keep it.
+
+    Attributes:
+        parameters: those that determine numbers.
+        models: name -> digest of the weights.
+        versions: package -> version.
+        claims: claim -> verdict.
+        numbers: name -> one value per seed.
+        resolutions: name -> the least amount by which the number can change (0: any).
+    """
+
+    parameters: dict[str, Any]
+    models: dict[str, str]
+    versions: dict[str, str]
+    claims: dict[str, str]
+    numbers: dict[str, list[float]]
+    resolutions: dict[str, float]
+
+
+def compare(found: Findings, profile: str | None, notebook: str) -> str:
+    """Compare a run with its reference, or write or widen the reference (see the module's docstring).
+
+    Returns:
+        One line if all agrees or nothing is compared, which says why; else a line for each difference.
+
+    Raises:
+        ValueError: TABA_REFERENCE is none of `MODES`.
+    """
+    if profile is None:
+        return "not compared: no reference asked for"
+    label, places = f"references/{profile}/{notebook}.json", reference_places(profile, notebook)
+    if _mode() == "update":
+        _write(places[0], _as_reference(found))
+    path = next((place for place in places if place.exists()), None)
+    if path is None:
+        return f"not compared: there is no {label}"
+    reference = json.loads(path.read_text(encoding="utf-8"))
+    if other := _other_conditions(found, reference):
+        return f"not compared: {other} in {label}"
+    if _mode() == "tolerance":
+        _write(path, _widened(reference, found.numbers))
+    differences = [
+        *_moved_numbers(found.numbers, reference["numbers"]),
+        *_changed_claims(found.claims, reference),
+    ]
+    if differences:
+        return "\n".join([f"differs from {label}:", *differences])
+    return f"all {len(found.numbers)} numbers and {len(found.claims)} verdicts agree with {label}"
+
+
+def reference_places(profile: str, notebook: str) -> list[Path]:
+    """Where a reference may lie: `references/` of this folder, of the folders above it, of the repository.
+
+    The first file that is there is read. A new one is written to the first place.
+    """
+    return [root / "references" / profile / f"{notebook}.json" for root in (*_roots(), REPOSITORY)]
+
+
+def profiles() -> list[str]:
+    """Names of the profiles that have references; empty where no `references/` is found."""
+    folders = [folder for root in _roots() for folder in (root / "references").iterdir() if folder.is_dir()]
+    return sorted({folder.name for folder in folders})
+
+
+def is_writing() -> bool:
+    """Whether this run writes its reference."""
+    return _mode() == "update"
+
+
+def _roots() -> list[Path]:
+    here = Path.cwd()
+    return [folder for folder in (here, *here.parents, REPOSITORY) if (folder / "references").is_dir()]
+
+
+def _mode() -> str:
+    mode = os.environ.get("TABA_REFERENCE", "")
+    if mode not in MODES:
+        raise ValueError(f'TABA_REFERENCE must be unset, "update" or "tolerance", got {mode!r}')
+    return mode
+
+
+def _as_reference(found: Findings) -> dict:
+    numbers = {
+        name: {
+            "values": [_rounded(value, 7) for value in values],
+            "mean": _rounded(np.mean(values), 7),
+            "spread": _rounded(np.std(values, ddof=1), 3) if len(values) > 1 else None,
+            "tolerance": _rounded(max(_least_tolerance(values), CLOSE_CALLS * found.resolutions[name]), 3),
+        }
+        for name, values in found.numbers.items()
+    }
+    return {
+        "parameters": found.parameters,
+        "models": found.models,
+        "versions": found.versions,
+        "claims": found.claims,
+        "numbers": numbers,
+    }
+
+
+def _widened(reference: dict, numbers: dict[str, list[float]]) -> dict:
+    for name, stored in reference["numbers"].items():
+        pairs = zip(stored["values"], numbers.get(name, []), strict=False)
+        moved = [SAFETY * abs(a - b) for a, b in pairs if math.isfinite(a - b)]
+        stored["tolerance"] = _rounded(max([stored["tolerance"], *moved]), 3)
+    return reference
+
+
+def _other_conditions(found: Findings, reference: dict) -> str:
+    """The first parameter or model in which this run and the reference run differ; "" for none."""
+    conditions = {"parameters": (found.parameters, ""), "models": (found.models, "the weights' digest of ")}
+    for what, (here, prefix) in conditions.items():
+        there = reference[what]
+        for key in sorted(here.keys() | there.keys()):
+            if here.get(key) != there.get(key):
+                return f"{prefix}{key} is {here.get(key)} here, {there.get(key)}"
+    return ""
+
+
+def _moved_numbers(numbers: dict[str, list[float]], stored: dict) -> Iterator[str]:
+    for name in sorted(stored.keys() - numbers.keys()):
+        yield f"  {name}: missing from this run"
+    for name, values in numbers.items():
+        if name not in stored:
+            yield f"  {name}: not in the reference"
+            continue
+        there, allowed = stored[name]["values"], stored[name]["tolerance"]
+        if not _agree(values, there, allowed):
+            yield f"  {name}: {_short(values)} here, {_short(there)} there, allowed difference {allowed:g}"
+
+
+def _changed_claims(claims: dict[str, str], reference: dict) -> Iterator[str]:
+    stored = reference["claims"]
+    for text in sorted(claims.keys() | stored.keys()):
+        if claims.get(text) != stored.get(text):
+            here, there = (verdicts.get(text, "not stated") for verdicts in (claims, stored))
+            yield f"  {text}: {here} here, {there} there"
+
+
+def _agree(here: list[float], there: list[float], allowed: float) -> bool:
+    differences = [a - b for a, b in zip(here, there, strict=False)]
+    near = all(math.isfinite(difference) and abs(difference) <= allowed for difference in differences)
+    return near and len(here) == len(there)
+
+
+def _least_tolerance(values: list[float]) -> float:
+    return max(LEAST_ABSOLUTE, LEAST_RELATIVE * max(map(abs, values)))
+
+
+def _rounded(value: Any, digits: int) -> float:
+    return float(f"{value:.{digits}g}")
+
+
+def _short(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:.5g}" for value in values)
+
+
+def _write(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(path)

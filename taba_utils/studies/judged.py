@@ -1,0 +1,121 @@
+"""What learned judges say of sets of images and of edits, as tidy tables: shared by notebooks 05, 06 and 08."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from taba_utils import metrics
+from taba_utils.denoiser import Denoiser
+from taba_utils.judges import (
+    Edits,
+    FeatureJudge,
+    Judge,
+    decoded,
+    edit_scores,
+    picture_size,
+    reference_features,
+    set_quality,
+)
+from taba_utils.studies.models import Models
+
+QUALITY = ("Fréchet distance", "precision", "recall")
+SCORES = ("measure", "quantity", "sign", "image", "score")
+
+
+@dataclass(frozen=True)
+class SetJudge:
+    """A judge of sets of images, with its features of the real images that each model is compared with.
+
+    Attributes:
+        judge: any with features.
+        models: whose images are judged.
+        real: model -> (M, d), features of real images.
+        num_real: how many of the real images precision and recall use.
+    """
+
+    judge: FeatureJudge
+    models: Models
+    real: Mapping[str, torch.Tensor]
+    num_real: int
+
+    @classmethod
+    def of(
+        cls, judge: FeatureJudge, models: Models, *, num_real: int = 1000, real_images: str | None = None
+    ) -> SetJudge:
+        """The judge with its features of the pictures in `real_images` (None: coloured garments)."""
+        real = {
+            name: reference_features(judge, real_images, picture_size(denoiser), models.cache_dir)
+            for name, denoiser in models.items()
+        }
+        return cls(judge, models, real, num_real)
+
+    def quality(self, name: str, image: torch.Tensor) -> dict[str, float]:
+        """`QUALITY` of a set of a model's images, (N, C, H, W) in the diffusion's own space, N at least 4."""
+        pixels = decoded(self.models[name], image)
+        return set_quality(self.judge, pixels, self.real[name], self.num_real, self.models.cache_dir)
+
+    def quality_of_real(self, name: str, count: int, seed: int) -> dict[str, float]:
+        """`QUALITY` of `count` real images, drawn from those that precision and recall do not use.
+
+        No sampler can be expected to do better. NaN where there are fewer than `count` such images.
+        """
+        real = self.real[name]
+        order = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))
+        features = real[order[order >= self.num_real][:count]]
+        if len(features) < count:
+            return dict.fromkeys(QUALITY, float("nan"))
+        nearness = metrics.precision_recall(features, real[: self.num_real])
+        return dict(zip(QUALITY, (metrics.frechet_distance(features, real), *nearness), strict=True))
+
+
+def edits_of(denoiser: Denoiser, image: torch.Tensor, source: list, target: list) -> Edits:
+    """What edits start from and ask for, as the judges want it.
+
+    Args:
+        denoiser: the model.
+        image: I_S, (N, C, H, W) in the diffusion's own space.
+        source, target: P_S and P_T, N conditions each.
+    """
+    asked = ([denoiser.prompt(one) for one in given] for given in (source, target))
+    return Edits(decoded(denoiser, image), *asked)
+
+
+def scores(
+    judges: Iterable[Judge],
+    edited: Mapping[Any, torch.Tensor],
+    edits: Edits,
+    key: str,
+    cache_dir: str | Path | None = None,
+) -> pd.DataFrame:
+    """Every measure of Tab. 7 of several sets of edits of the same images.
+
+    Args:
+        judges: from `judges.load_judges`.
+        edited: label -> (N, 3, H, W) in [0, 1].
+        edits: where the edits come from.
+        key: name of the column that holds the labels.
+        cache_dir: of known judgements.
+
+    Returns:
+        A row for each label, measure and image: columns `key`, measure (what made the number), quantity (the
+        paper's column), sign (of the paper's arrow), image, score.
+    """
+    judges = list(judges)
+    rows = [
+        (label, one.name, one.stands_for, one.sign, image, score)
+        for label, images in edited.items()
+        for one in edit_scores(judges, images, edits, cache_dir)
+        for image, score in enumerate(one.values.tolist())
+    ]
+    return pd.DataFrame(rows, columns=[key, *SCORES])
+
+
+def by_edit(rows: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Scores of one measure with a row for each (seed, image) and a column for each value of `key`."""
+    return rows.pivot(index=["seed", "image"], columns=key, values="score")

@@ -1,0 +1,193 @@
+"""Notebook 04: the error of each inversion step on plain and on other pixels (Sec. 3.4, App. D, Fig. 4, Tab. 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import torch
+
+import taba_utils as taba
+from taba_utils import theory
+from taba_utils.denoiser import Denoiser
+from taba_utils.metrics import ApproximationErrors
+from taba_utils.observers import ApproximationError
+from taba_utils.report import Run, tables
+from taba_utils.schedule import Schedule
+from taba_utils.studies.models import Models
+
+AREAS = ("plain", "rest")
+SCALES = ("sum", "mean")
+
+Watched = Mapping[tuple[str, int], ApproximationError]
+"""(model, seed) -> the observer that has watched its sampling."""
+
+
+def expected(schedule: Schedule, variances: Sequence[float]) -> pd.DataFrame:
+    """ξ(t) / |x_T| of the perfect network at some steps, a column for each data variance λ; and σ of the level."""
+    shown = [t for t in (1, 2, 3, 4, 5, 10, 20, 50) if t <= schedule.num_steps]
+    columns = {"noise σ": (1 - schedule.alphas_cumprod[1:]).sqrt()}
+    columns |= {f"λ = {variance:g}": theory.expected_error(schedule, variance) for variance in variances}
+    places = torch.tensor(shown) - 1
+    rows = {label: values[places].numpy() for label, values in columns.items()}
+    return pd.DataFrame(rows, index=pd.Index(shown, name="step t"))
+
+
+def first_tenth(num_steps: int) -> int:
+    """Number of steps that the paper calls the first 10%, at least one."""
+    return max(num_steps // 10, 1)
+
+
+def step_ranges(num_steps: int) -> dict[str, tuple[int, int]]:
+    """Label -> (first, last + 1), counted from 0, of the three blocks of rows of Tab. 6."""
+    tenth = first_tenth(num_steps)
+    return {
+        f"all {num_steps}": (0, num_steps),
+        f"first {tenth}": (0, tenth),
+        f"last {num_steps - tenth}": (tenth, num_steps),
+    }
+
+
+def watch(models: Models, *, num_images: int) -> Watched:
+    """Sample images of every model and seed and measure ξ(t) on the way."""
+    watched = {}
+    for name, seed in models.pairs:
+        runs = models.trajectories(name, seed, num_images)
+        plain = models.plain_mask(name, runs.image(num_images))
+        observer = ApproximationError(models[name], plain, runs.condition)
+        options = {"observers": [observer], "batch_size": models.batch_size}
+        taba.sample(models[name], runs.noise(num_images), runs.schedule, runs.condition, **options)
+        watched[name, seed] = observer
+    return watched
+
+
+def plain_shares(watched: Watched) -> pd.DataFrame:
+    """Share of plain entries: `model`, `seed`, `share`."""
+    shares = [(*key, observer.plain.double().mean().item()) for key, observer in watched.items()]
+    return pd.DataFrame(shares, columns=["model", "seed", "share"])
+
+
+def first_seed(
+    watched: Watched,
+) -> dict[str, tuple[list[ApproximationErrors], list[ApproximationErrors]]]:
+    """Model -> errors of levels 1..T and their standard errors, of the first seed: the data of Fig. 4."""
+    drawn = {}
+    for (name, _), observer in watched.items():
+        drawn.setdefault(name, (observer.errors, observer.standard_errors))
+    return drawn
+
+
+def undivided(watched: Watched) -> pd.DataFrame:
+    """Peak of mean |ξ(t)| over an area, not divided by |ε|, and the first tenth's share in the sum over all steps.
+
+    Returns:
+        A row for each model, seed and area: `model`, `seed`, `area`, `highest at step`, `height`,
+        `share of the first tenth`.
+    """
+    rows = []
+    for (name, seed), observer in watched.items():
+        heights = observer.totals[:, :2] / observer.totals[:, 3:]  # (T, 2)
+        tenth = first_tenth(len(heights))
+        for area, height in zip(AREAS, heights.T, strict=True):
+            found = {
+                "highest at step": height.argmax().item() + 1,
+                "height": height.max().item(),
+                "share of the first tenth": (height[:tenth].sum() / height.sum()).item(),
+            }
+            rows.append({"model": name, "seed": seed, "area": area, **found})
+    return pd.DataFrame(rows)
+
+
+def sums(watched: Watched) -> pd.DataFrame:
+    """Sums of the normalised errors over all, the first and the last steps (Eq. 17).
+
+    Returns:
+        A row for each model, seed, range of steps and area: `model`, `seed`, `steps`, `area`, and both scales of
+        `metrics.ApproximationErrors`: `sum`, `mean`. NaN where a model's images have no such area.
+    """
+    rows = []
+    for (name, seed), observer in watched.items():
+        errors = pd.DataFrame(map(vars, observer.errors))
+        for label, (start, end) in step_ranges(len(errors)).items():
+            total = errors[start:end].sum(skipna=False)
+            for area in AREAS:
+                found = {scale: total[f"{scale}_{area}"] for scale in SCALES}
+                rows.append({"model": name, "seed": seed, "steps": label, "area": area, **found})
+    return pd.DataFrame(rows)
+
+
+def table6(sums: pd.DataFrame) -> pd.DataFrame:
+    """Tab. 6: mean over seeds of `sums`; rows are steps and area, columns are scale and model."""
+    means = tables.means(sums, ["model", "steps", "area"], list(SCALES)).reset_index()
+    return tables.spread_out(means, list(SCALES), ["steps", "area"], "model")
+
+
+def ratios(sums: pd.DataFrame) -> pd.DataFrame:
+    """Tab. 6 here and in the paper, each column divided by its first row: plain pixels, all steps."""
+    ours, printed = table6(sums), taba.paper.table(6).replace({"area": {"non-plain": "rest"}})
+    whole, early, late = ours.index.unique("steps")
+    labels = {(1, 50): whole, (1, 5): early, (6, 50): late}
+    ranges = zip(printed["first_step"], printed["last_step"], strict=True)
+    printed["steps"] = [labels[steps] for steps in ranges]
+    theirs = tables.spread_out(printed.assign(scale="paper"), "value", ["steps", "area"], ["scale", "model"])
+    both = pd.concat([ours, theirs.reindex(ours.index)], axis="columns")
+    return both / both.iloc[0]
+
+
+def state(run: Run, sums: pd.DataFrame, undivided: pd.DataFrame) -> None:
+    """Record the numbers of notebook 04 and state its claims; a model whose images have one kind of pixels has none.
+
+    Args:
+        run: the run of the notebook.
+        sums, undivided: what the functions of these names return.
+    """
+    for name, rows in sums.groupby("model", sort=False):
+        if rows.isna().any(axis=None):
+            print(f"{name}: n/a, its images have only one kind of pixels")
+            continue
+        for scale in SCALES:
+            _state_scale(run, name, scale, rows)
+    for (name, area), rows in undivided.groupby(["model", "area"], sort=False):
+        share = rows.set_index("seed")["share of the first tenth"]
+        if not share.isna().any():
+            _state_undivided(run, name, area, share)
+
+
+def study(
+    denoiser: Denoiser,
+    *,
+    num_images: int = 32,
+    num_steps: int = 50,
+    seeds: Sequence[int] = (0, 1, 2),
+    batch_size: int = 32,
+    cache_dir: str | None = None,
+) -> pd.DataFrame:
+    """Sums of one model's normalised errors over all, the first and the last steps: see `sums`."""
+    models = Models.of(denoiser, num_steps=num_steps, seeds=seeds, batch_size=batch_size, cache_dir=cache_dir)
+    return sums(watch(models, num_images=num_images))
+
+
+def _state_scale(run: Run, name: str, scale: str, rows: pd.DataFrame) -> None:
+    """One model, one scale: its six numbers and the paper's four statements about them."""
+    of = {key: part.set_index("seed")[scale] for key, part in rows.groupby(["steps", "area"], sort=False)}
+    whole, early, late = rows["steps"].unique()
+    for label in (whole, early, late):
+        for area in AREAS:
+            run.record(f"{name}: {scale} error, {label} steps, {area}", of[label, area])
+    source = {"sum": "Eqs. 15-17", "mean": "Tab. 6"}[scale]
+    larger = f"plain error is above non-plain error, as a {scale}"
+    run.claim(f"{name}: {larger} ({source})", of[whole, "plain"] - of[whole, "rest"])
+    run.claim(f"{name}: in the first 10% of the steps {larger}", of[early, "plain"] - of[early, "rest"])
+    more = f"the first 10% of the steps outweigh the rest, as a {scale}"
+    run.claim(f"{name}: plain pixels: {more} ({source})", of[early, "plain"] - of[late, "plain"])
+    run.claim(
+        f"{name}: non-plain pixels: {more} ({source}, but for DiT)", of[early, "rest"] - of[late, "rest"]
+    )
+
+
+def _state_undivided(run: Run, name: str, area: str, share: pd.Series) -> None:
+    """One model, one area: whether the first tenth makes more than half of the undivided error."""
+    tenth = first_tenth(run.parameters["num_steps"])
+    run.record(f"{name}: undivided error, share of the first {tenth} steps, {area}", share)
+    pixels = {"plain": "plain pixels", "rest": "non-plain pixels"}[area]
+    run.claim(f"{name}: {pixels}: the first 10% of the steps outweigh the rest, undivided", share - 0.5)

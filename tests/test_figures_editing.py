@@ -1,0 +1,58 @@
+import pandas as pd
+import pytest
+import torch
+
+from taba_utils import figures
+from taba_utils.figures import editing
+
+
+def improvements(*models: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "model": model, "measure": measure, "quantity": "LPIPS", "replaced": k, "improvement": value,
+            "error": 1.0,
+        }
+        for model in models
+        for measure in ("LPIPS", "LPIPS-like")
+        for k, value in ((0, 0.0), (3, 5.0), ("noise", 10.0))
+    )  # fmt: skip
+
+
+def test_every_model_has_a_panel_with_its_replaced_steps_in_order():
+    figure = figures.improvement(improvements("second", "first"))
+    assert [axes.get_title() for axes in figure.axes] == ["second", "first"]
+    labels = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert labels == ["0", "3", "noise"]
+
+
+def test_a_measure_that_stands_in_for_another_is_dashed():
+    axes = figures.improvement(improvements("model")).axes[0]
+    own, stand_in = (container.lines[0] for container in axes.containers)
+    assert (own.get_linestyle(), stand_in.get_linestyle()) == ("-", "--")
+    assert own.get_color() == stand_in.get_color() == editing.COLOURS["LPIPS"]
+
+
+def test_the_prompt_of_an_edit_stands_above_its_column():
+    images = torch.rand(2, 3, 4, 4)
+    figure = figures.edits(images, images, images, ["a bag", "a purple shirt on a sand backdrop"])
+    titles = [axes.get_title() for axes in figure.axes[:2]]
+    assert titles[0] == "→ a bag"
+    assert max(map(len, titles[1].splitlines())) <= editing.LETTERS
+
+
+def test_what_all_sets_of_a_seed_share_widens_no_band():
+    quality = pd.DataFrame(
+        {"model": "m", "seed": seed, "start": start, "weight": w, "recall": 10.0 * seed + (start == "latent")}
+        for seed in (0, 1, 2)
+        for start in ("noise", "latent")
+        for w in (0.0, 0.5, 1.0)
+    )
+    axes = figures.quality_along_path(quality, ["recall"]).axes[0]
+    for band, level in zip(axes.collections, (10, 11), strict=True):
+        heights = band.get_paths()[0].vertices[:, 1]
+        assert heights.tolist() == pytest.approx([level] * len(heights))
+
+
+def test_the_columns_of_a_strip_are_headed_by_their_weights():
+    figure = figures.path_strip({"pair 0": torch.rand(3, 3, 4, 4)}, [0, 0.5, 1])
+    assert [axes.get_title() for axes in figure.axes] == ["λ = 0.00", "λ = 0.50", "λ = 1.00"]

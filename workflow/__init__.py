@@ -1,0 +1,1 @@
+"""The paper as a run of notebooks: `python -m workflow --help`."""

@@ -1,0 +1,50 @@
+"""The reference run: notebooks in place, references/, figures/ and the README's table, then the tolerances."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from taba_utils.report.readme import update_readme
+from workflow import selection
+from workflow.run import Job, paper, papermill, run
+
+# What a processor without AVX-512 would do: its sums differ in the last digits.
+OLDER = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
+OTHER_BATCH = ("-p", "batch_size", "20")
+
+
+def reference(root: Path, jobs: int = 2) -> bool:
+    """Run every notebook three times: in place, for the pictures in figures/, for the tolerances.
+
+    The first two share a new cache, and so do the notebooks of the third, which computes everything again with
+    another micro-batch and older instructions.
+
+    Returns:
+        Whether all succeeded; the first failing pass is the last.
+    """
+    scratch, names = root / "results" / "reference", selection.notebooks(root)
+    shutil.rmtree(scratch, ignore_errors=True)
+    new, other = ({"TABA_CACHE": str(scratch / cache)} for cache in ("cache", "other"))
+    if not run(
+        [_in_place(root, name, scratch, new | {"TABA_REFERENCE": "update"}) for name in names], root, 1
+    ):
+        return False
+    update_readme(root)
+    if not paper(root, parameters=["-p", "figures_dir", "figures"], jobs=jobs, environment=new):
+        return False
+    widening = other | OLDER | {"TABA_REFERENCE": "tolerance"}
+    return run([papermill(root, name, scratch, OTHER_BATCH, widening) for name in names], root, 1)
+
+
+def _in_place(root: Path, name: str, scratch: Path, environment: dict[str, str]) -> Job:
+    """The run of a notebook that takes the notebook's place once it is complete."""
+    notebook = root / "notebooks" / f"{name}.ipynb"
+    part = scratch / f"{name}.part.ipynb"
+    command = [sys.executable, "-m", "nbconvert", "--log-level", "WARN", "--to", "notebook", "--execute"]
+    return Job(name, [*command, str(notebook), "--output", str(part)], notebook, part, environment)
