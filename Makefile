@@ -34,7 +34,7 @@ test-browser: $(READY) ## notebook 00 in JupyterLab in headless Chromium (needs 
 lab: $(READY) ## open the notebooks; LAB='--no-browser --allow-root'
 	$(BIN)/jupyter lab $(LAB) notebooks
 
-reference: $(READY) ## run the notebooks in place, write references/, figures/ and the README's table, measure tolerances
+reference: $(READY) ## run the notebooks in place, write references/, figures/ and RESULTS.md, measure tolerances
 	@$(BIN)/python -m workflow reference --jobs $(JOBS)
 
 lint: $(READY) ## format, rules and types

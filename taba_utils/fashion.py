@@ -2,8 +2,8 @@
 
 Every garment of Fashion-MNIST (Xiao et al., 2017; MIT licence) is padded to 32x32, tinted with one
 of six named colours and put on one of four named studio backdrops with a soft gradient. The ten
-classes and the official train/test split are kept. Colour, backdrop and light of image i depend on
-(seed, split, i) alone, so the data set never has to be stored.
+classes and the official train/test split are kept. Colour, backdrop and light depend on seed and split alone.
+The data set in colour therefore need not be stored.
 """
 
 from __future__ import annotations
@@ -125,9 +125,9 @@ def render(garments: np.ndarray, colours: np.ndarray, backdrops: np.ndarray, lig
 def measured_colours(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Garment colour and backdrop of images, measured from their pixels.
 
-    The two outermost columns show the backdrop alone. Garment pixels are those that differ from the
-    backdrop of their row by more than 0.15 in some channel; a tint keeps its direction in RGB space
-    however dark the garment is, so the nearest named colour is that of the smallest angle.
+    The two outermost columns show the backdrop alone. A garment pixel differs from the
+    backdrop of its row by more than 0.15 in some channel. A tint keeps its direction in RGB space when the garment is
+    dark, and the named colour of the smallest angle is the nearest.
 
     Args:
         images: (N, 3, 32, 32), in [0, 1].

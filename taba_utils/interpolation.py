@@ -22,8 +22,8 @@ def pair_conditions(drawn: list | None) -> list | None:
 
 
 def slerp(
-    x: Float[torch.Tensor, n * shape], y: Float[torch.Tensor, n * shape], weight: float | torch.Tensor
-) -> Float[torch.Tensor, n * shape]:
+    x: Float[torch.Tensor, " n *shape"], y: Float[torch.Tensor, " n *shape"], weight: float | torch.Tensor
+) -> Float[torch.Tensor, " n *shape"]:
     """A point of the arc from x to y, where each sample is one flattened vector (Eq. 6).
 
     z = sin((1 - λ) θ) / sin θ · x + sin(λ θ) / sin θ · y, with θ the angle between x and y. Below θ = 1e-6 radians
@@ -51,8 +51,8 @@ def slerp(
 
 
 def slerp_rowwise(
-    x: Float[torch.Tensor, n * shape], y: Float[torch.Tensor, n * shape], weight: float | torch.Tensor
-) -> Float[torch.Tensor, n * shape]:
+    x: Float[torch.Tensor, " n *shape"], y: Float[torch.Tensor, " n *shape"], weight: float | torch.Tensor
+) -> Float[torch.Tensor, " n *shape"]:
     """SLERP of every row of pixels by itself, as the authors' code computes it.
 
     The angle between two rows of W values varies by about 1 / √W radians around the angle between the whole samples.

@@ -141,7 +141,8 @@ class Trajectories:
             raise ValueError(f"start must be (n, {wanted}), float32, got {tuple(start.shape)}, {start.dtype}")
         start, other = start.cpu().contiguous(), copy.copy(self)
         other.seed, other.condition, other.evaluations = None, condition, 0  # neither is this run's
-        store = other._store("image", other._fingerprint(), start=hashlib.sha256(start.numpy().tobytes()).hexdigest())
+        own = hashlib.sha256(start.numpy().tobytes()).hexdigest()
+        store = other._store("image", other._fingerprint(), start=own)
 
         def compute(first: int, count: int) -> list[torch.Tensor]:
             return [other._image(start[first : first + count], first)]

@@ -36,9 +36,10 @@ def held(function: Callable) -> Callable:
         result = function(*args, **kwargs)
         values = signature.bind(*args, **kwargs).arguments | {"return": result}
         with jaxtyping.jaxtyped("context"):
-            for name in axes.keys() & values.keys():
-                shape = f"{name} of {function.__name__} must be {axes[name]}, got {values[name]}"
-                assert isinstance(values[name], axes[name]), shape
+            for name in (name for name in axes if name in values):
+                got = f"{values[name].dtype}, {tuple(values[name].shape)}"
+                message = f"{name} of {function.__name__} must be {axes[name].__name__}, got {got}"
+                assert isinstance(values[name], axes[name]), message
         return result
 
     return checked

@@ -1,259 +1,24 @@
-"""The cache: whatever determines a result is in its key, nothing else is, and nothing damaged is believed."""
+"""The cache on disk: what belongs together is stored together, and nothing odd or damaged is believed."""
 
 import contextlib
 import errno
 import hashlib
-import json
 import multiprocessing
 import os
 import shutil
 import subprocess
-import sys
 import time
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from diffusers import UNet2DModel
-from diffusers.models.attention_processor import Attention, AttnProcessor
-from toys import STEPS, Toy, assert_same, by_hand, shards
+from toys import STEPS, Toy, Weighted, assert_same, by_hand, grow, hang, shards
 
 from taba_utils import trajectories
-from taba_utils.cache import ShardStore, entries_digest, fingerprint, store
+from taba_utils.cache import ShardStore, entries_digest, store
 from taba_utils.ddim import sample
-from taba_utils.inversion import method
-from taba_utils.inversion.naive import Naive
-from taba_utils.models.adm import ADM
-from taba_utils.models.guided import Guided
-from taba_utils.schedule import linear_alphas_cumprod
-from taba_utils.trajectories import Trajectories
-
-ROOT = Path(__file__).parents[1]
-
-
-class Steered(Toy, Guided):
-    """Toy whose guidance can be set."""
-
-    def predict_conditional(self, x, timestep, condition):
-        return Toy.predict_noise(self, x, timestep, condition)
-
-    predict_noise = Guided.predict_noise
-
-
-def unet(**changes):
-    """A tiny U-Net; the same weights whatever the changes."""
-    torch.manual_seed(0)
-    network = UNet2DModel(
-        sample_size=8,
-        layers_per_block=1,
-        block_out_channels=(8, 8),
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-        attention_head_dim=4,
-        norm_num_groups=4,
-        **changes,
-    )
-    chain = linear_alphas_cumprod(1000)
-    return ADM(
-        network,
-        name="tiny",
-        digest="one",
-        training_alphas_cumprod=chain,
-        timestep_scale=1,
-        convention="target",
-    )
-
-
-def cost(runs, denoiser, **options):
-    made = runs(denoiser, **options)
-    made.latent(2)
-    return made.evaluations
-
-
-def attention_layers(denoiser):
-    return [layer for layer in denoiser.unet.modules() if isinstance(layer, Attention)]
-
-
-def scale_attention(denoiser):
-    attention_layers(denoiser)[0].scale *= 1.5
-
-
-def other_processor(denoiser):
-    class Halved(AttnProcessor):
-        def __call__(self, *given, **more):
-            return super().__call__(*given, **more) / 2
-
-    attention_layers(denoiser)[0].set_processor(Halved())
-
-
-def test_a_network_of_the_same_weights_and_configuration_is_the_same(runs):
-    assert cost(runs, unet()) == 2 * 2 * STEPS
-    assert cost(runs, unet()) == 0
-
-
-@pytest.mark.parametrize("changes", [{"flip_sin_to_cos": False}, {"freq_shift": 1}, {"norm_eps": 1e-3}])
-def test_the_same_weights_in_another_configuration_are_another_model(runs, changes):
-    cost(runs, unet())
-    assert unet(**changes).digest == unet().digest
-    assert cost(runs, unet(**changes)) == 2 * 2 * STEPS
-
-
-@pytest.mark.parametrize(
-    "change", [scale_attention, other_processor, lambda denoiser: denoiser.unet.double()]
-)
-def test_what_is_changed_in_a_loaded_network_changes_the_key(runs, change):
-    cost(runs, unet())
-    other = unet()
-    change(other)
-    assert cost(runs, other) == 2 * 2 * STEPS
-
-
-def test_where_a_network_was_loaded_from_does_not_matter(tmp_path):
-    unet().unet.save_pretrained(tmp_path)
-    loaded = unet()
-    loaded.unet = UNet2DModel.from_pretrained(tmp_path).eval()
-    assert fingerprint(loaded) == fingerprint(unet())
-
-
-def test_the_precision_of_matrix_products_is_part_of_the_key(runs):
-    cost(runs, Toy())
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    try:
-        assert cost(runs, Toy()) == 2 * 2 * STEPS
-    finally:
-        torch.set_float32_matmul_precision(before)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert fingerprint(Toy()) != (plain := fingerprint(Toy())) or plain["precision"]["autocast"]
-    assert cost(runs, Toy()) == 0
-
-
-def test_guidance_is_that_of_the_moment_of_computing(runs):
-    model = Steered()
-    made = runs(model, condition=[1, 2])
-    plain = made.image(2)
-    model.guidance_scale = 7.5
-    for again in (made, runs(model, condition=[1, 2])):
-        assert not torch.equal(again.image(2), plain)
-    model.guidance_scale = 1.0
-    assert torch.equal(runs(Steered(left=0), condition=[1, 2]).image(2), plain)
-
-
-def typed(body, **names):
-    """A model as it is typed into a session: it has no file. `own` is Toy's prediction."""
-    names |= {"__name__": "__main__", "Toy": Toy}
-    lines = [
-        "class Typed(Toy):",
-        "    def predict_noise(self, x, timestep, condition=None):",
-        "        own = Toy.predict_noise(self, x, timestep)",
-        *(f"        {line}" for line in body.splitlines()),
-    ]
-    exec("\n".join(lines), names)
-    return names["Typed"]()
-
-
-@pytest.mark.parametrize(
-    ("body", "names"),
-    [
-        ("return own * 0.9", {}),
-        ("return own[:, [2, 1, 0]]", {}),
-        ("return factor * own", {"factor": 1}),
-        ("return factor * own", {"factor": 2}),
-        ("return inner(own)", {"inner": lambda x: x / 3}),
-        ("return inner(own)", {"inner": lambda x: x / 4}),
-        ("return own + shift", {"shift": torch.ones(1)}),
-        ("return own + shift", {"shift": torch.zeros(1)}),
-        ("inner = lambda x: x + 1\nreturn inner(own)", {}),
-        ("inner = lambda x: x + 2\nreturn inner(own)", {}),
-    ],
-)
-def test_code_typed_in_a_session_is_part_of_the_key(runs, known, body, names):
-    made = fingerprint(typed(body, **names))
-    assert json.dumps(made) not in known
-    known.add(json.dumps(made))
-    assert fingerprint(typed(f"# a comment\n\n{body}", **names)) == made
-    assert cost(runs, typed(body, **names)) == 2 * 2 * STEPS
-    assert cost(runs, typed(body, **names)) == 0
-
-
-@pytest.fixture(scope="module")
-def known():
-    return {json.dumps(fingerprint(typed("return own")))}
-
-
-def test_a_function_in_a_networks_place_is_part_of_the_key(runs):
-    class Own(Toy):
-        def __init__(self, network):
-            super().__init__()
-            self.network = network
-
-        def predict_noise(self, x, timestep, condition=None):
-            return self.network(x)
-
-    def times(factor, x):
-        return factor * x
-
-    networks = [
-        lambda x: x,
-        lambda x: x / 2,
-        partial(times, 0.3),
-        partial(times, 0.4),
-        torch.nn.Identity().eval(),
-    ]
-    assert [cost(runs, Own(network)) for network in networks] == [2 * 2 * STEPS] * 5
-    assert [cost(runs, Own(network)) for network in networks] == [0] * 5
-
-
-def test_what_a_model_counts_is_not_part_of_the_key(runs):
-    class Counting(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.calls = 0
-
-        def forward(self, x):
-            self.calls += 1
-            return x
-
-    class Own(Toy):
-        asked = 0
-
-        def predict_noise(self, x, timestep, condition=None):
-            Own.asked += 1
-            return self.network(x)
-
-    model = Own()
-    model.network = Counting().eval()
-    assert cost(runs, model) == 2 * 2 * STEPS
-    assert cost(runs, model) == 0
-    assert Own.asked == model.network.calls == 2 * STEPS
-
-
-@dataclass(frozen=True)
-class Weighted(Naive):
-    """A method with a parameter, and with a state: the image itself."""
-
-    name = "weighted"
-    weight: float = 1.0
-
-    def finish(self, state):
-        return self.weight * state, torch.stack([state, -state], dim=1)
-
-
-def test_a_methods_name_and_parameters_are_part_of_the_key(runs):
-    made = runs()
-    plain = made.latent(70)
-    for place, chosen in enumerate([Weighted(), Weighted(weight=2.0), Weighted("source", 2.0)]):
-        latent = made.latent(70, method=chosen)
-        assert made.evaluations == 70 * STEPS * (3 + place)
-        convention = chosen.convention or "target"
-        assert_same(latent, chosen.weight * by_hand(70, convention=convention)[1])
-    assert torch.equal(made.latent(70, method="naive", convention="target"), plain)
-    assert torch.equal(made.latent(70, method=method("naive")), plain)
-    assert made.evaluations == 70 * STEPS * 5
 
 
 def test_a_methods_state_is_stored_next_to_the_latent(runs):
@@ -444,146 +209,6 @@ def test_a_newer_shard_of_the_same_length_counts(tmp_path):
     assert len(shards(tmp_path)) == 1
 
 
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory):
-    """A copy of the package, to edit."""
-    folder = tmp_path_factory.mktemp("workshop")
-    ignored = shutil.ignore_patterns("weights", "__pycache__")
-    shutil.copytree(ROOT / "taba_utils", folder / "taba_utils", ignore=ignored)
-    (folder / "taba_utils" / "models" / "weights").symlink_to(ROOT / "taba_utils" / "models" / "weights")
-    return folder
-
-
-SCRIPT = """
-import sys
-import taba_utils as taba
-model = taba.load_model("gaussian")
-made = taba.Trajectories(model, 4, keep_predictions=1)
-if len(sys.argv) > 1:  # an edit while the session runs
-    from pathlib import Path
-    path = Path(taba.__file__).with_name("ddim.py")
-    path.write_text(path.read_text().replace("(1 - end) ** 0.5 * noise", "(1.1 - end) ** 0.5 * noise"))
-made.latent(2)
-print(made.evaluations)
-"""
-
-
-def run(folder, *given, script=SCRIPT):
-    variables = os.environ | {"PYTHONPATH": str(folder), "TABA_CACHE": str(folder / "cache")}
-    command = [sys.executable, "-c", script, *given]
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-@contextlib.contextmanager
-def edited(folder, file, old, new):
-    path = folder / "taba_utils" / file
-    source = path.read_text()
-    assert old in source
-    path.write_text(source.replace(old, new, 1))
-    try:
-        yield
-    finally:
-        path.write_text(source)
-
-
-def costs(folder, *given):
-    return int(run(folder, *given).stdout)
-
-
-@pytest.mark.timeout(900)
-def test_an_edit_of_the_package_changes_the_key_if_it_can_change_a_result(workshop):
-    assert costs(workshop) == 2 * 2 * 4
-    kept = [
-        ("ddim.py", '"""DDIM sampling', '"""Sampling by DDIM'),
-        (
-            "ddim.py",
-            "Move a state from one noise level",
-            "# a comment\n    Move the state from a noise level",
-        ),
-        ("schedule.py", "import math", "# a comment\nimport math  # and another"),
-        ("metrics/errors.py", "import torch", "import torch\n\nUNUSED = 1"),
-        ("report/run.py", "import ", "import math\nimport "),
-        ("inversion/__init__.py", "METHODS = {", "UNUSED = 1\nMETHODS = {"),
-    ]
-    with contextlib.ExitStack() as stack:
-        for edit in kept:
-            stack.enter_context(edited(workshop, *edit))
-        assert costs(workshop) == 0
-    for file, old, new in [
-        ("ddim.py", "end**0.5 * image +", "end**0.5 * 1.0 * image +"),
-        ("trajectories.py", "return result.image", "return 1.0 * result.image"),
-        ("observers.py", "step.noise_prediction, levels", "1.0 * step.noise_prediction, levels"),
-        ("models/gaussian.py", "return noise.to(x.dtype)", "return 1.0 * noise.to(x.dtype)"),
-    ]:
-        with edited(workshop, file, old, new):
-            assert costs(workshop) == 2 * 2 * 4
-    assert costs(workshop) == 0
-
-
-@pytest.mark.timeout(600)
-def test_an_edit_between_import_and_first_use_poisons_neither_code(workshop):
-    shutil.rmtree(workshop / "cache", ignore_errors=True)
-    with edited(workshop, "ddim.py", "import annotations", "import annotations  #"):
-        done = run(workshop, "edit")
-        assert int(done.stdout) == 2 * 2 * 4
-        assert done.stderr.count("taba_utils.ddim was edited after this session began") == 1
-        assert costs(workshop) == 2 * 2 * 4  # the new code
-    assert costs(workshop) == 2 * 2 * 4  # the old code
-
-
-TEXTS = """
-import json
-import taba_utils as taba
-from taba_utils.cache import fingerprint
-from taba_utils.judges import MiniClip
-print(json.dumps([fingerprint(taba.load_model("mini-adm")), fingerprint(taba.load_model("mini-if")), fingerprint(MiniClip())]))
-"""
-
-
-@pytest.mark.timeout(600)
-def test_edits_of_the_embedded_models_change_the_keys_of_those_whose_results_change(workshop):
-    plain = json.loads(run(workshop, script=TEXTS).stdout)
-    with edited(workshop, "models/mini_clip.py", "text.lower().split()", "text.lower().split()[::-1]"):
-        adm, text, judge = json.loads(run(workshop, script=TEXTS).stdout)
-    assert [adm == plain[0], text == plain[1], judge == plain[2]] == [True, False, False]
-    scaled = "for module in network.modules():\n        module.scale = 0.1"
-    with edited(workshop, "models/mini.py", "for module in network.modules():", scaled):
-        assert json.loads(run(workshop, script=TEXTS).stdout)[0] != plain[0]
-
-
-@pytest.mark.timeout(600)
-def test_folders_of_old_code_are_pruned(workshop):
-    shutil.rmtree(workshop / "cache", ignore_errors=True)
-    costs(workshop)
-    with edited(workshop, "ddim.py", "end**0.5 * image +", "end**0.5 * 1.0 * image +"):
-        costs(workshop)
-    folders = {path for path in (workshop / "cache").iterdir() if path.is_dir()}
-    (workshop / "cache" / "photographs").mkdir()
-    (workshop / "cache" / f"image-{'0' * 32}").mkdir()  # without key.json
-    prune_command = "import runpy, sys; sys.argv = ['cache', '--prune', *sys.argv[1:]]; " + (
-        "runpy.run_module('taba_utils.cache', run_name='__main__')"
-    )
-    would = run(workshop, "--dry-run", script=prune_command).stdout.splitlines()
-    assert len([line for line in would if line.startswith("would remove") and "ddim" in line]) == 3
-    assert all(folder.exists() for folder in folders)
-    done = run(workshop, script=prune_command).stdout.splitlines()
-    assert len([line for line in done if line.startswith("removed")]) == 3
-    assert len([line for line in done if line.startswith("skipped")]) == 1
-    left = {path for path in folders if path.exists()}
-    assert len(left) == 3 == len(folders) - 3
-    assert (workshop / "cache" / "photographs").exists()
-    assert costs(workshop) == 0
-
-
-def test_nothing_heavy_is_imported(workshop):
-    script = "import sys, taba_utils.trajectories, taba_utils.judges.remembered; print(*sys.modules)"
-    loaded = set(run(workshop, script=script).stdout.split())
-    assert not loaded & {"pandas", "diffusers", "scipy", "IPython", "matplotlib", "transformers", "open_clip"}
-    assert "torch" not in run(workshop, script="import sys, taba_utils; print(*sys.modules)").stdout.split()
-
-
 def flip(place):
     def damage(content):
         content[place] ^= 1
@@ -658,17 +283,6 @@ def test_temporary_files_of_dead_runs_are_removed_and_those_of_living_ones_kept(
     assert living.exists()
 
 
-def grow(folder, batch_size, barrier):
-    """What each of two processes does, both asking for the same shards at the same moment."""
-    for seed in range(3):
-        for n in (1, 2, 63, 70, 130):
-            barrier.wait(120)
-            made = Trajectories(
-                Toy(), STEPS, seed, cache_dir=folder, batch_size=batch_size, keep_predictions=1
-            )
-            assert_same(made.latent(n, replace_first=1), by_hand(n, seed=seed, replace_first=1)[1])
-
-
 def test_two_processes_share_a_cache(runs, tmp_path, capfd):
     spawn = multiprocessing.get_context("spawn")
     barrier = spawn.Barrier(2)
@@ -685,18 +299,6 @@ def test_two_processes_share_a_cache(runs, tmp_path, capfd):
         assert_same(stored.latent(130, replace_first=1), latent)
     assert not list(tmp_path.rglob("*.tmp"))
     assert len(shards(tmp_path)) == 3 * 3 * 3  # seeds, shards, and images, predictions, latents
-
-
-def hang(folder):
-    """Stores one shard of images and never gets beyond the temporary file of the second."""
-    replace, names = os.replace, []
-
-    def hanging(source, target):  # key.json, the first shard, the second
-        names.append(target)
-        replace(source, target) if len(names) < 3 else time.sleep(600)
-
-    os.replace = hanging
-    Trajectories(Toy(), STEPS, cache_dir=folder).image(130)
 
 
 def test_a_run_killed_while_writing_resumes(runs, tmp_path):

@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 import torch
 from matplotlib.image import imread
@@ -65,3 +66,32 @@ def test_without_a_notebook_and_a_terminal_nobody_watches(monkeypatch):
     assert not interactive.is_live()
     assert interactive.progress(total=3).disable
     interactive.explore(lambda value: pytest.fail("drawn although nobody watches"), [1, 2], "T")
+
+
+def test_bars_stand_in_the_order_of_the_models():
+    kinds = {"noise": 0.2, "latent": 0.5, "image": 0.9, "floor": 0.2}
+    found = pd.DataFrame({"model": ["second", "first"], "seed": 0} | kinds)
+    axes = figures.correlations(found).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["second", "first"]
+    assert [bar.get_height() for bar in axes.patches] == [0.2, 0.2, 0.5, 0.5, 0.9, 0.9]
+
+
+def test_a_drawn_triangle_has_the_angles_of_its_row():
+    angles = {"at image": 90.0, "at noise": 45.0, "at latent": 45.0}
+    axes = figures.triangles(pd.DataFrame(angles, index=["right"])).axes[0]
+    latent = axes.patches[0].get_xy()[2]
+    assert latent.tolist() == pytest.approx([0, 1])  # image at 0, noise at 1
+    assert axes.get_title() == "right"
+
+
+def test_only_a_map_with_a_transition_has_a_dashed_line():
+    nearer_to_latent = torch.tensor([[2.0, 1.0], [1.5, 1.5], [1.0, 2.0]])
+    drawn = figures.distance_maps({"some": nearer_to_latent, "none": nearer_to_latent.flip(1)}, [0, 1])
+    assert [sum(line.get_linestyle() == "--" for line in axes.lines) for axes in drawn.axes[:2]] == [1, 0]
+
+
+def test_rows_of_wrong_assignments_without_pictures_are_left_out():
+    noise, pixels = torch.rand(4, 3, 4, 4), torch.rand(4, 3, 4, 4)
+    all_right = figures.wrong_assignments(noise, pixels, torch.arange(4), most=4)
+    one_wrong = figures.wrong_assignments(noise, pixels, torch.tensor([0, 0, 2, 3]), most=4)
+    assert (len(all_right.axes), len(one_wrong.axes)) == (4, 20)

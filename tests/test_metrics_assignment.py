@@ -101,7 +101,7 @@ def test_accuracy_over_divisions_is_that_of_each_division_by_itself():
     each = [assignment_accuracy(x[i : i + 10], y[i : i + 10]) for i in (0, 10, 20, 30)]
     assert found.values == pytest.approx(each)
     assert found.mean == pytest.approx(sum(each) / 4)
-    assert found.spread == pytest.approx(torch.tensor(each).std().item(), abs=1e-7)
+    assert found.std == pytest.approx(torch.tensor(each).std().item(), abs=1e-7)
 
 
 def test_accuracy_falls_with_the_number_of_candidates():
@@ -113,9 +113,9 @@ def test_accuracy_falls_with_the_number_of_candidates():
     assert means[-1] < 0.9
 
 
-def test_a_single_division_has_no_spread():
+def test_a_single_division_has_no_standard_deviation():
     x, _ = two_sets()
-    assert math.isnan(accuracy_over_divisions(x, x, pool_size=40).spread)
+    assert math.isnan(accuracy_over_divisions(x, x, pool_size=40).std)
 
 
 @pytest.mark.parametrize("pool_size", [0, -1, 3, 41])

@@ -66,7 +66,7 @@ def test_a_known_correlation_is_found_without_its_sign(rho):
     assert std == 0
 
 
-def test_the_mean_and_the_spread_are_those_of_all_patches():
+def test_mean_and_standard_deviation_are_taken_over_all_patches():
     x = torch.cat([correlated_pair(rho) for rho in (0.2, 0.4)], dim=3)
     mean, std = top_k_correlation(x, patch_size=1, k=1)
     assert (mean, std) == pytest.approx((0.3, 0.1), abs=1e-12)

@@ -20,8 +20,8 @@ import taba_utils as taba
 from taba_utils.judges import load_judges
 from taba_utils.models import list_names
 from taba_utils.report.parameters import INJECTED
-from taba_utils.report.readme import PROFILES, claims_markdown
 from taba_utils.report.references import NEUTRAL
+from taba_utils.report.results import PROFILES, results_markdown
 from workflow.selection import OWN
 
 ROOT = Path(__file__).parents[1]
@@ -93,13 +93,13 @@ def put_out(kind: str, **content):
     return lambda cells: cells[2].outputs.append(nbformat.v4.new_output(kind, **content))
 
 
-def test_the_readme_says_of_each_claim_what_the_reference_run_said():
+def test_results_say_of_each_claim_what_the_reference_run_said():
     assert {path.parent.name for path in REFERENCES} == set(PROFILES)
-    table = claims_markdown(*(ROOT / "references" / profile for profile in PROFILES))
-    assert f"\n{table}\n" in (ROOT / "README.md").read_text()
+    page = (ROOT / "RESULTS.md").read_text()
+    assert page == results_markdown(ROOT)
     for path in REFERENCES:
+        assert f"(notebooks/{path.stem}.ipynb)" in page
         verdicts = json.loads(path.read_text())["claims"].values()
-        assert sum(f"notebooks/{path.stem}.ipynb" in line for line in table.splitlines()) > 0
         assert set(verdicts) <= {"holds", "does not hold", "undecided"}
 
 
@@ -214,8 +214,10 @@ def test_the_repository_stays_small():
 
 
 def unpickles(path: Path) -> bool:
+    """Whether a file reads pickles that may run code; with `weights_only=True`, torch refuses all but tensors."""
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    return any(ast.unparse(call.func) in LOADERS for call in calls)
+    loading = [call for call in calls if ast.unparse(call.func) in LOADERS]
+    return any("weights_only=True" not in map(ast.unparse, call.keywords) for call in loading)
 
 
 def test_no_weights_are_pickled():

@@ -9,7 +9,7 @@ from scipy import stats
 
 from taba_utils.models.gaussian import half_plain
 from taba_utils.report import Claim, Run
-from taba_utils.report.readme import claims_markdown
+from taba_utils.report.results import claims_markdown
 
 
 @pytest.fixture

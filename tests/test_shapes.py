@@ -16,7 +16,7 @@ def test_a_result_of_another_shape_is_an_error():
         return x.T
 
     assert held(transposed)(torch.zeros(2, 2)).shape == (2, 2)
-    with pytest.raises(AssertionError, match="return of transposed must be .*n d"):
+    with pytest.raises(AssertionError, match=r"return of transposed must be .*n d"):
         held(transposed)(torch.zeros(2, 3))
 
 

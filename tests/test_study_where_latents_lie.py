@@ -22,7 +22,7 @@ def models(tmp_path):
 
 
 def angles_of(*degrees: tuple[float, float, float]) -> pd.DataFrame:
-    return pd.DataFrame(degrees, columns=study.AT).assign(model="m", T=5, seed=0)
+    return pd.DataFrame(degrees, columns=study.AT, dtype=float).assign(model="m", T=5, seed=0)
 
 
 def test_all_seeds_stand_one_after_the_other(models):
@@ -30,6 +30,15 @@ def test_all_seeds_stand_one_after_the_other(models):
     torch.testing.assert_close(both.latent[3:], triples(models, "gaussian", 1, 3).latent)
     assert len(both) == 6
     assert len(both.first(2)) == 2
+
+
+def test_fewer_images_of_a_conditional_model_are_found_among_all_that_are_stored(tmp_path):
+    denoiser = taba.load_model("mini-dit")
+    models = Models.of(denoiser, num_steps=2, cache_dir=tmp_path)
+    triples(models, "mini-dit", 0, 3)
+    before = denoiser.evaluations
+    triples(models, "mini-dit", 0, 2, among=3)
+    assert denoiser.evaluations == before
 
 
 def test_a_triangle_has_its_own_shape():

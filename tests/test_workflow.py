@@ -138,11 +138,10 @@ def test_the_reference_run_writes_notebooks_references_pictures_table_and_tolera
     declared = "model = 'mini-adm'\nbatch_size = 64\nfigures_dir = None\nreferences = 'mini'"
     write(root / "notebooks" / "01_good.ipynb", declared, STATES)
     (root / "references").mkdir()
-    (root / "README.md").write_text("before\n<!-- claims -->\nold\n<!-- end of claims -->\nafter\n")
     assert reference(root, jobs=1)
     number = json.loads((root / "references" / "mini" / "01_good.json").read_text())["numbers"]["number"]
     assert number == {"values": [6.4e-8], "mean": 6.4e-8, "spread": None, "tolerance": 1e-5}
     agreed = "all 1 numbers and 1 verdicts agree with references/mini/01_good.json\n"
     assert printed(root / "notebooks" / "01_good.ipynb") == agreed
     assert (root / "figures" / "fig.txt").exists()
-    assert "| it works | holds | [01](notebooks/01_good.ipynb) |" in (root / "README.md").read_text()
+    assert "| it works | holds | [01](notebooks/01_good.ipynb) |" in (root / "RESULTS.md").read_text()

@@ -1,4 +1,4 @@
-"""The reference run: notebooks in place, references/, figures/ and the README's table, then the tolerances."""
+"""The reference run: notebooks in place, references/, figures/ and RESULTS.md, then the tolerances."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from taba_utils.report.readme import update_readme
+from taba_utils.report.results import write_results
 from workflow import selection
 from workflow.run import Job, paper, papermill, run
 
@@ -35,7 +35,7 @@ def reference(root: Path, jobs: int = 2) -> bool:
         [_in_place(root, name, scratch, new | {"TABA_REFERENCE": "update"}) for name in names], root, 1
     ):
         return False
-    update_readme(root)
+    write_results(root)
     if not paper(root, parameters=["-p", "figures_dir", "figures"], jobs=jobs, environment=new):
         return False
     widening = other | OLDER | {"TABA_REFERENCE": "tolerance"}

@@ -78,11 +78,12 @@ def members(owner: type | ModuleType) -> list[tuple[str, Any]]:
     return [(name, kept[name]) for name in sorted(kept.keys() - state)]
 
 
+@functools.cache
 def assigned(kind: type) -> set[str]:
     """Attributes that methods other than __init__ set. They are a state, such as a counter, and no configuration."""
-    functions = [
-        own for name, own in vars(kind).items() if isinstance(own, FunctionType) and name != "__init__"
-    ]
+    owners = [base for base in kind.__mro__ if origin(base.__module__) != "installed"]
+    members = [(name, unwrapped(value)) for base in owners for name, value in vars(base).items()]
+    functions = [own for name, own in members if isinstance(own, FunctionType) and name != "__init__"]
     return {name for function in functions for name in _stored(function.__code__)}
 
 

@@ -25,7 +25,9 @@ def cache_folder(cache_dir: str | Path | None = None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError, ValueError) as error:  # not allowed, no such "~user", not a path
         problem = getattr(error, "strerror", None) or error
-        raise ValueError(f"cache_dir must be a folder that can be written, got {cache_dir}: {problem}") from error
+        raise ValueError(
+            f"cache_dir must be a folder that can be written, got {cache_dir}: {problem}"
+        ) from error
     return folder
 
 

@@ -38,6 +38,8 @@ DISTRIBUTIONS = {
     "skimage": "scikit-image",
     "torch_fidelity": "torch-fidelity",
 }
+ELSEWHERE = {"batch_size", "clip", "convention", "device", "digest", "evaluations", "guidance_scale", "name"}
+"""Attributes of models and judges that have their own place in a key, or change no result."""
 SESSION = uuid.uuid4().hex
 
 
@@ -89,16 +91,26 @@ def version(package: str) -> str:
 
 
 def _parts(one: Any) -> list[tuple[str, Any]]:
-    """Networks and functions among an object's attributes, by name."""
-    return [(name, value) for name, value in sorted(getattr(one, "__dict__", {}).items()) if callable(value)]
+    """Constants, networks and functions among an object's attributes, by name."""
+    skipped = assigned(type(one)) | ELSEWHERE
+    own = sorted(getattr(one, "__dict__", {}).items(), key=lambda item: item[0])
+    return [
+        (name, value) for name, value in own if name not in skipped and (is_plain(value) or callable(value))
+    ]
 
 
 def _precision(dtypes: set[str], devices: set[str]) -> dict[str, Any]:
     reduced = [str(torch.get_autocast_dtype(kind)) for kind in devices if torch.is_autocast_enabled(kind)]
+    try:
+        matmul, convolution = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # set through fp32_precision, which torch has since 2.9
+        backends: Any = torch.backends
+        matmul = backends.cuda.matmul.fp32_precision
+        convolution = backends.cudnn.conv.fp32_precision == "tf32"
     return {
         "weights": sorted(dtypes),
-        "matmul": torch.get_float32_matmul_precision(),
-        "convolution": "tf32" if "cuda" in devices and torch.backends.cudnn.allow_tf32 else "float32",
+        "matmul": matmul,
+        "convolution": "tf32" if convolution and "cuda" in devices else "float32",
         "autocast": sorted(reduced),
     }
 
@@ -183,7 +195,7 @@ class _Walk:
 
     def _layer(self, layer: torch.nn.Module) -> Any:
         kind = type(layer)
-        skipped = set() if origin(kind.__module__) == "installed" else assigned(kind)
+        skipped = assigned(kind)
         own = [(name, value) for name, value in sorted(vars(layer).items()) if name[0] != "_"]
         kept = [(name, value) for name, value in own if is_plain(value) or callable(value)]
         attributes = [(name, self.describe(value)) for name, value in kept if name not in skipped]

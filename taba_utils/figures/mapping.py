@@ -101,7 +101,7 @@ def wrong_assignments(
 
 def _labelled_rows(rows: Mapping[str, list[tuple[torch.Tensor, str]]], columns: int) -> Figure:
     """Rows of (picture, title) with a label each; a row may be shorter than `columns`."""
-    with mpl.rc_context(STYLE | {"axes.titlesize": 8}):
+    with mpl.rc_context({**STYLE, "axes.titlesize": 8}):
         figure = new_figure(WIDTH, 1.15 * len(rows))
         grid = figure.subplots(len(rows), columns, squeeze=False)
         for line, (label, pictures) in zip(grid, rows.items(), strict=True):

@@ -1,4 +1,4 @@
-"""Sec. 4.2: edits by a replaced condition, and what the judges say of them (Tabs. 7 and 13)."""
+"""Edits by a replaced condition (Sec. 4.2), and the judges' scores of these edits (Tabs. 7 and 13)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from taba_utils.judges.protocols import Judge
 from taba_utils.judges.remembered import remembered
 from taba_utils.paper import BETTER
 
-TARGET_STREAM = 2**32 + 1  # beyond every seed of a notebook: targets share no draw with sources
+TARGET_STREAM = 2**32 + 1  # larger than every seed of a notebook: targets share no draw with sources
 MOST_DRAWS = 100
 
 
 @dataclass(frozen=True)
 class Edits:
-    """What N edits started from and what they were asked for.
+    """Source images, source prompts and target prompts of N edits.
 
     Attributes:
         source: images I_S, (N, 3, H, W) in [0, 1].
@@ -36,7 +36,7 @@ class Score:
     """One measure of N edited images.
 
     Attributes:
-        name: what made the numbers, see `Measure`.
+        name: who made the numbers, see `Measure`.
         stands_for: the paper's column, a key of `taba_utils.paper.BETTER`.
         values: (N,), float32.
     """
@@ -101,12 +101,12 @@ def picture_size(denoiser: Denoiser) -> tuple[int, int]:
 def edit_scores(
     judges: Iterable[Judge], edited: torch.Tensor, edits: Edits, cache_dir: str | Path | None = None
 ) -> list[Score]:
-    """The columns of Tab. 7 for edited images, in the paper's order, from the judges that there are.
+    """The columns of Tab. 7 for edited images, in the paper's order.
 
     Args:
         judges: from `load_judges`.
         edited: I_T or Î_T, (N, 3, H, W) in [0, 1].
-        edits: where they come from.
+        edits: sources and prompts of the edited images.
         cache_dir: of known judgements, see `Trajectories`.
     """
     measures = [measure for judge in judges for measure in judge.measures()]

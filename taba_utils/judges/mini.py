@@ -122,7 +122,7 @@ class MiniFeatures(_Embedded[MiniFeaturesNetwork]):
         return cosine(self.features(first), self.features(second))
 
     def distance(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        """LPIPS without learned weights: squared difference of unit feature vectors, mean over places and layers.
+        """LPIPS without learned weights: squared difference of unit feature vectors, averaged over places and layers.
 
         (N, 3, 32, 32) in [0, 1] twice to (N,), between 0 and 4 (Zhang et al., 2018, Eq. 1 with w = 1).
         """
@@ -166,7 +166,7 @@ class MiniClip(_Embedded["CLIP"]):
         return in_batches(self._embed_images, self.device, self.batch_size, images.float())
 
     def distance(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        """1 - cosine of the embeddings of each pair, as DreamSim's: half the square of their difference.
+        """1 - cosine of the embeddings of each pair, as in DreamSim; equal to half the squared difference of unit vectors.
 
         (N, 3, 32, 32) in [0, 1] twice to (N,), between 0 and 2.
         """

@@ -1,4 +1,4 @@
-"""What a judge of images is: the protocols, what a judge measures, and what is raised if it is not here."""
+"""What a judge of images is: the protocols, a measure, and the error for a judge that is missing."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Measure:
     """One column of Tabs. 7 and 13, and who fills it.
 
     Attributes:
-        name: says what made the number: "LPIPS" if LPIPS did, "LPIPS-like (mini-features)" if another did.
+        name: who made the number: "LPIPS" for LPIPS itself, "LPIPS-like (mini-features)" for another judge.
         stands_for: the paper's column, a key of `taba_utils.paper.BETTER`.
         compare: images (N, 3, H, W) in [0, 1] and what they are compared with, to (N,).
-        against: what that is: "source" (images), "source_prompts" or "target_prompts" (lists of N texts).
+        against: what images are compared with: "source" (images), "source_prompts" or "target_prompts" (lists of N texts).
     """
 
     name: str
@@ -32,15 +32,15 @@ class Judge(Protocol):
     """What all judges have.
 
     Attributes:
-        name: printed wherever its numbers are.
-        digest: identifies its weights; part of the key under which its results are kept.
+        name: printed with every number of the judge.
+        digest: identifies the weights; part of the key under which results are kept.
     """
 
     name: str
     digest: str
 
     def measures(self) -> list[Measure]:
-        """The columns of Tab. 7 that it can fill."""
+        """The columns of Tab. 7 that the judge can fill."""
         ...
 
 

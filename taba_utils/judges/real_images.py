@@ -1,4 +1,4 @@
-"""Features of real images, which those of generated ones are compared with (Fig. 5, Tab. 12)."""
+"""Features of real images, the measure of generated images (Fig. 5, Tab. 12)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from PIL import Image
 from safetensors.torch import load_file
 from tqdm.auto import tqdm
 
+from taba_utils.cache import SHARD_SIZE
 from taba_utils.fashion import load_fashion
 from taba_utils.judges.mini import MiniFeatures
 from taba_utils.judges.protocols import FeatureJudge
 from taba_utils.judges.remembered import remembered
 from taba_utils.metrics import frechet_distance, precision_recall
 from taba_utils.models.places import SHIPPED
-from taba_utils.trajectories import SHARD_SIZE
 
 NUM_SHIPPED = 10_000
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -33,15 +33,14 @@ def reference_features(
 
     Args:
         judge: any with features.
-        folder: of pictures, also in folders below it; None: the first 10,000 training images of Fashion-MNIST
-            in colour, of which mini-features' features ship; other judges need the data set.
-        size: (H, W) of the generated images. Pictures are scaled to cover it (bicubic) and cut to it around
-            their middle.
+        folder: of pictures, searched with all folders below. None: the first 10,000 training images of Fashion-MNIST
+            in colour. Their features by mini-features ship with the package; other judges need the data set.
+        size: (H, W) of the generated images. A picture is scaled until it covers (H, W) (bicubic), and its middle is cut
+            out.
         cache_dir: see `Trajectories`.
 
     Returns:
-        (M, d), float32; pictures of a folder in a random order that is always the same, so that the first few are of all
-        its kinds.
+        (M, d), float32. Pictures of a folder come in a fixed random order: the first few are of all kinds.
 
     Raises:
         ValueError: no pictures in `folder`.
@@ -65,8 +64,8 @@ def set_quality(
     Args:
         judge: any with features.
         pixels: (N, 3, H, W) in [0, 1], N at least 4.
-        real: (M, d), of the same judge, from `reference_features`; the Fréchet distance uses all of them.
-        num_real: how many of them precision and recall use, at least 4.
+        real: (M, d), of the same judge, from `reference_features`; the Fréchet distance uses all rows.
+        num_real: how many rows of `real` precision and recall use, at least 4.
         cache_dir: of known features, see `Trajectories`.
 
     Returns:

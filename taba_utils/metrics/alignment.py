@@ -1,4 +1,4 @@
-"""How alike two sets of images are, image i of one beside image i of the other, as data sets (App. G.3)."""
+"""Similarity of two data sets whose image i belongs together (App. G.3)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def cka(x: Float[torch.Tensor, "n ..."], y: Float[torch.Tensor, "n ..."]) -> float:
     """Linear centred kernel alignment (Kornblith et al., 2019), between 0 and 1.
 
-    Σ K ∘ L / (‖K‖_F ‖L‖_F) of the Gram matrices K = X Xᵀ and L = Y Yᵀ of the centred rows. It is 1 where x and y differ
-    by a shift, a rotation and one scale, and at N far below D it is not 0 for independent sets.
+    Σ K ∘ L / (‖K‖_F ‖L‖_F) of the Gram matrices K = X Xᵀ and L = Y Yᵀ of the centred rows. CKA is 1 if x and y
+    differ by a shift, a rotation and one scale. For independent sets with N far below D, CKA is not 0.
 
     Args:
         x, y: (N, ...), float, at least 2 rows that differ; computed in float64.
@@ -33,13 +33,13 @@ def svcca(
 ) -> float:
     """Singular vector canonical correlation analysis (Raghu et al., 2017): the mean of the top-k correlations.
 
-    Of each set only the principal directions that hold `variance` of its variance are looked at. The canonical
-    correlations between them are the singular values of U_xᵀ U_y, with U the left singular vectors of the centred rows.
+    Only the principal directions that hold the share `variance` of a set's variance count. The canonical correlations
+    between these directions are the singular values of U_xᵀ U_y, with U the left singular vectors of the centred rows.
 
     Args:
-        x, y: (N, ...), float; N must exceed the number of directions of both sets together, since otherwise some
-            correlation is 1 whatever the data.
-        k: how many correlations to average; all, if there are fewer.
+        x, y: (N, ...), float; N must exceed the number of directions of both sets together. With fewer rows
+            some correlation is 1 for any data.
+        k: how many correlations to average; all of them if there are fewer than k.
         variance: share of the variance to keep, in (0, 1].
 
     Raises:
@@ -73,7 +73,7 @@ def _grams(x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _principal(gram: torch.Tensor, variance: float) -> torch.Tensor:
-    """The left singular vectors that hold this share of the variance, (N, r), the largest first."""
+    """Left singular vectors that hold this share of the variance, (N, r), largest singular value first."""
     values, vectors = (part.flip(-1) for part in torch.linalg.eigh(gram))
     values = values.clamp(min=0)
     rank = int((values > values[0] * len(values) * torch.finfo(values.dtype).eps).sum())

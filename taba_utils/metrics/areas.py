@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 def plain_mask(
     image: Float[torch.Tensor, "n c h w"], threshold: float = 0.025
 ) -> Bool[torch.Tensor, "n h w"]:
-    """M_p: pixels whose differences to the next row and column average under τ in every channel.
+    """M_p: pixels whose mean difference to the next row and the next column is below τ in every channel.
 
     D = (D_H + D_W) / 2 with D_H = |I[h+1, w] - I[h, w]| and D_W = |I[h, w+1] - I[h, w]|; M_c = [D_c < τ]
-    (Eq. 13); M_p = ∏_c M_c (Eq. 14). As in App. C, D_H is padded with zeros in the last row and D_W in the
-    last column. There only half of one difference is left, and the bottom right pixel is always plain. The
-    mask of the other, non-plain pixels is `~plain_mask(image)`.
+    (Eq. 13); M_p = ∏_c M_c (Eq. 14). As in App. C, D_H is zero in the last row and D_W in the last column.
+    In the last row and column D is therefore half of one difference, and the bottom right pixel is always plain.
+    `~plain_mask(image)` is the mask of the non-plain pixels.
 
     Args:
-        image: (N, C, H, W), float, in [-1, 1]. Rounding to 8 bits (steps of 2 / 255) changes the mask.
+        image: (N, C, H, W), float, in [-1, 1]. Rounding to 8 bits (multiples of 2 / 255) changes the mask.
         threshold: τ, above 0, in units of `image` (0.025 is 3.2 of 255 grey levels).
 
     Returns:
@@ -48,8 +48,8 @@ def pool_mask(
 ) -> Bool[torch.Tensor, "n h w"]:
     """The mask of the decoded pixels on the grid of a model that diffuses in latents.
 
-    An entry of the grid is plain if at least `share` of the pixels that it stands for are. With the default
-    a cell that a garment touches is not plain; 0.5 goes by the majority. Pixel models keep their mask.
+    A cell of the grid is plain if at least `share` of the pixels in the cell are plain. With the default, a cell that
+    a garment touches is not plain. With 0.5 the majority of the pixels decides. The mask of a pixel model stays as it is.
 
     Args:
         plain: (N, H, W), bool, `plain_mask` of the decoded images.
@@ -60,7 +60,7 @@ def pool_mask(
         (N, h, w), bool.
 
     Raises:
-        ValueError: a share out of range, or grids of which one does not divide the other.
+        ValueError: a share out of range, or h and w that do not divide H and W.
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, got {share}")
@@ -75,7 +75,7 @@ def pool_mask(
 class AreaStatistics:
     """Mean |latent - noise| and standard deviation of the latent, on plain pixels and on the rest (Tab. 5).
 
-    NaN where there is no such pixel.
+    NaN for an area without pixels.
     """
 
     error_plain: float
@@ -89,7 +89,7 @@ def per_area_statistics(
     latent: Float[torch.Tensor, "n c h w"],
     plain: Bool[torch.Tensor, "n h w"],
 ) -> AreaStatistics:
-    """Error and spread of latents on plain pixels and elsewhere, pooled over images (Sec. 3.3, Tab. 5).
+    """Error and standard deviation of latents on plain pixels and on the rest, pooled over images (Sec. 3.3, Tab. 5).
 
     Args:
         noise, latent: (N, C, H, W), float, x_T and x̂_T; computed in float64.
@@ -108,15 +108,15 @@ def per_area_statistics(
     return AreaStatistics(
         error[plain].mean().item(),
         error[~plain].mean().item(),
-        _spread(values[plain]),
-        _spread(values[~plain]),
+        _std(values[plain]),
+        _std(values[~plain]),
     )
 
 
 def per_area_change(
     x: Float[torch.Tensor, "n c h w"], y: Float[torch.Tensor, "n c h w"], plain: Bool[torch.Tensor, "n h w"]
 ) -> tuple[Float64[torch.Tensor, " n"], Float64[torch.Tensor, " n"]]:
-    """Mean |x - y| of each image on its plain pixels and on the others; NaN where there is no such pixel.
+    """Mean |x - y| of each image on its plain pixels and on the rest; NaN for an area without pixels.
 
     Args:
         x, y: (N, C, H, W), float; computed in float64.
@@ -136,5 +136,5 @@ def per_area_change(
     return means[0], means[1]
 
 
-def _spread(x: torch.Tensor) -> float:
+def _std(x: torch.Tensor) -> float:
     return (x - x.mean()).square().mean().sqrt().item()

@@ -21,12 +21,12 @@ SAFETY = (
 
 
 def assignment_accuracy(
-    queries: Float[torch.Tensor, n * shape], candidates: Float[torch.Tensor, n * shape]
+    queries: Float[torch.Tensor, " n *shape"], candidates: Float[torch.Tensor, " n *shape"]
 ) -> float:
     """Share of i for which candidate i is the nearest to query i in l2 (Sec. 4.3, App. E.1).
 
-    x_0 -> x_T is `assignment_accuracy(image, noise)`: for every image the nearest noise. It falls with the
-    number of candidates, 1 / N being blind guessing: compare only at equal N.
+    x_0 -> x_T is `assignment_accuracy(image, noise)`: for every image the nearest noise. The
+    accuracy falls with the number of candidates; blind guessing gives 1 / N. Compare at equal N only.
 
     Args:
         queries, candidates: (N, ...), float, same shape; row i of one belongs to row i of the other.
@@ -54,7 +54,7 @@ class DivisionAccuracies:
         return sum(self.values) / len(self.values)
 
     @property
-    def spread(self) -> float:
+    def std(self) -> float:
         """Standard deviation over the divisions; NaN for a single one."""
         count = len(self.values)
         squares = sum((value - self.mean) ** 2 for value in self.values)
@@ -62,7 +62,7 @@ class DivisionAccuracies:
 
 
 def accuracy_over_divisions(
-    queries: Float[torch.Tensor, n * shape], candidates: Float[torch.Tensor, n * shape], pool_size: int
+    queries: Float[torch.Tensor, " n *shape"], candidates: Float[torch.Tensor, " n *shape"], pool_size: int
 ) -> DivisionAccuracies:
     """`assignment_accuracy` within each run of `pool_size` samples (mean and ± of Tabs. 8 and 11).
 
@@ -80,13 +80,13 @@ def accuracy_over_divisions(
 
 
 def nearest(
-    queries: Float[torch.Tensor, n * shape], candidates: Float[torch.Tensor, m * shape]
+    queries: Float[torch.Tensor, " n *shape"], candidates: Float[torch.Tensor, " m *shape"]
 ) -> Int64[torch.Tensor, " n"]:
-    """Index of the candidate nearest to each query in l2; of equally near ones the lowest.
+    """Index of the candidate nearest to each query in l2; the lowest index of equally near candidates.
 
     Distances come from ‖q - c‖² = ‖q‖² - 2 q·c + ‖c‖², products in float32, norms in float64, a few rows
     at a time. Candidates that rounding could put in the wrong order are compared again by their differences
-    in float64, so the result is that of the definition.
+    in float64. The result therefore equals that of the definition.
 
     Args:
         queries: (N, ...), float.
@@ -99,12 +99,12 @@ def nearest(
         ValueError: an empty or non-float tensor, samples of different shapes, values that are not finite.
     """
     _check(queries, candidates)
-    # Distances from a common centre stay, rounding errors shrink.
+    # A common centre changes no distance and makes rounding errors smaller.
     total = torch.stack([part.double().sum(dim=0) for part in candidates.split(256)]).sum(dim=0)
     centre = (total / len(candidates)).flatten()
     pool, pool_norms = _centred(candidates, centre)
-    # Written in place: a small tensor kept from each turn would lie in the hole that the last scores left on the heap,
-    # and the next scores would need a new one.
+    # Results are written in place. A new small tensor in each turn would take a part of the memory that the last scores
+    # have freed, and the next scores would need new memory.
     found = torch.empty(len(queries), dtype=torch.int64, device=queries.device)
     at_once = max(1, SCORES_AT_ONCE // len(candidates))
     for part, place in zip(queries.split(at_once), found.split(at_once), strict=True):
@@ -119,15 +119,15 @@ def nearest(
 def attractors(
     assigned: Int64[torch.Tensor, " n"], count: int = 2
 ) -> tuple[Int64[torch.Tensor, " count"], float]:
-    """The candidates that attract most wrongly assigned queries (App. E.3, Figs. 12B and 13B).
+    """The candidates to which most queries are wrongly assigned (App. E.3, Figs. 12B and 13B).
 
     Args:
         assigned: (N,), int, from `nearest`; query i belongs to candidate i.
         count: how many attractors, 1..N.
 
     Returns:
-        Their indices, (count,), the strongest first; and the share of wrongly assigned queries that they attract, NaN
-        if none is assigned wrongly.
+        Indices of the attractors, (count,), the strongest first. Share of the wrongly assigned queries that these
+        attractors get; NaN if no query is assigned wrongly.
 
     Raises:
         ValueError: a count out of range.
@@ -139,8 +139,10 @@ def attractors(
     return indices[:count], numbers[:count].sum().item() / len(wrong) if len(wrong) else math.nan
 
 
-def _decide(scores, unsure, queries: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-    """Lowest score of each row, (n, M) -> (n,); those within `unsure`, (n,), of it by their definition."""
+def _decide(
+    scores: torch.Tensor, unsure: torch.Tensor, queries: torch.Tensor, candidates: torch.Tensor
+) -> torch.Tensor:
+    """Index of the lowest score of each row, (n, M) -> (n,). Scores within `unsure`, (n,), are computed anew in float64."""
     best, found = scores.min(dim=1)
     close = scores <= (best + unsure)[:, None]
     for row in (close.sum(dim=1) > 1).nonzero().flatten().tolist():

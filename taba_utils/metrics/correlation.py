@@ -19,10 +19,10 @@ def top_k_correlation(
 ) -> tuple[float, float]:
     """Mean and standard deviation of the k largest |Pearson r| inside patches (Sec. 3.2, Tab. 2).
 
-    For every non-overlapping C × p × p patch, r of all pairs of its C p² values is taken across the N samples
-    and the k largest |r| are kept. The mean and the spread (± of Tab. 2) are those of the kept values of all
-    patches; the spread is neither one over images nor over runs. A value that never changes has r = 0 with
-    all others. Even white noise is far from 0, see `correlation_floor`: compare only at equal N.
+    Each non-overlapping C × p × p patch has C p² values. r of every pair of values is taken across the N samples,
+    and the k largest |r| of the patch are kept. Mean and standard deviation (± of Tab. 2) are taken over the kept
+    |r| of all patches, not over images or runs. A value that never changes has r = 0 with all others. White noise
+    is far from 0 (see `correlation_floor`). Compare at equal N only.
 
     Args:
         x: (N, C, H, W), float, N >= 2; computed in float64, one patch at a time.
@@ -55,10 +55,10 @@ def correlation_floor(n: int, channels: int, patch_size: int = 8, k: int = 20) -
     """Expectation of `top_k_correlation`'s mean for Gaussian white noise of `n` samples.
 
     Let M be the number of pairs in a patch and q(u) the |r| that a pair exceeds with probability u. A pair is
-    among the k largest when fewer than k of the other M - 1 exceed it, so the mean of the k largest is
+    among the k largest when fewer than k of the other M - 1 pairs exceed it. The mean of the k largest is therefore
     (M / k) ∫ q(u) P(Bin(M - 1, u) < k) du over u from 0 to 1. For independent Gaussian values
-    r² ~ Beta(1/2, (n - 2) / 2) exactly. The one approximation is to count all pairs as independent: any two
-    of them are, the three of a triangle are not.
+    r² ~ Beta(1/2, (n - 2) / 2) exactly. The only approximation is that all pairs count as independent.
+    Any two pairs are independent; the three pairs of three values are not.
 
     For large n and k the integral becomes the tail mean (2 φ(z) / p) / √n with p = k / M and
     z = Φ⁻¹(1 - p / 2): 3.53 / √n for three channels, 3.68 / √n for four, patches of 8 and k = 20.
@@ -87,9 +87,8 @@ def spatial_autocorrelation(x: Float[torch.Tensor, "n c h w"], lag: int = 1) -> 
     """Correlation of pixels with those `lag` to the right and below, per image, averaged over channels.
 
     With z the deviations from the channel's own mean: r = mean over pairs of z_i z_j / mean of z², averaged
-    over the two directions (Moran's I of the pixel grid). It needs no other samples, so no 1 / √N floor:
-    white noise has expectation -1 / (HW - 1) exactly, which comes from taking out the mean. A constant
-    channel counts as 0.
+    over the two directions (Moran's I of the pixel grid). One image is enough, and there is no floor of 1 / √N.
+    White noise has the exact expectation -1 / (HW - 1), because the mean is subtracted. A constant channel has r = 0.
 
     Args:
         x: (N, C, H, W), float; computed in float64, one image at a time.

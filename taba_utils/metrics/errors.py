@@ -16,7 +16,7 @@ IMAGES_AT_ONCE = 64  # keeps the float64 copies small
 
 
 def per_image_error(
-    x: Float[torch.Tensor, n * shape], y: Float[torch.Tensor, n * shape]
+    x: Float[torch.Tensor, " n *shape"], y: Float[torch.Tensor, " n *shape"]
 ) -> Float64[torch.Tensor, " n"]:
     """Mean absolute error of each image.
 
@@ -32,7 +32,7 @@ def per_image_error(
     return _reduce_differences(x, y, lambda difference: difference.abs().mean(dim=1))
 
 
-def mean_absolute_error(x: Float[torch.Tensor, n * shape], y: Float[torch.Tensor, n * shape]) -> float:
+def mean_absolute_error(x: Float[torch.Tensor, " n *shape"], y: Float[torch.Tensor, " n *shape"]) -> float:
     """Mean of |x - y| over everything: what Tab. 9 prints as reconstruction error (its text says l2).
 
     Args:
@@ -44,13 +44,13 @@ def mean_absolute_error(x: Float[torch.Tensor, n * shape], y: Float[torch.Tensor
     return per_image_error(x, y).mean().item()
 
 
-def l2_error(x: Float[torch.Tensor, n * shape], y: Float[torch.Tensor, n * shape]) -> float:
+def l2_error(x: Float[torch.Tensor, " n *shape"], y: Float[torch.Tensor, " n *shape"]) -> float:
     """(1/N) Σ_i ‖x_i - y_i‖₂, the reconstruction error in the text of Sec. 5.
 
-    It grows with the square root of an image's size, so it compares models of one size only.
+    The error grows with the square root of the number of values of an image. Compare models of one size only.
 
     Args:
-        x, y: (N, ...), float, same shape; the norm is that of a whole flattened image.
+        x, y: (N, ...), float, same shape; an image is one flattened vector.
 
     Raises:
         ValueError: shapes that differ; a tensor that is empty or not floating-point.

@@ -20,8 +20,9 @@ def frechet_distance(
 ) -> float:
     """Squared Fréchet distance of two Gaussians with the features' moments, by torch-fidelity.
 
-    ‖μ - μ_r‖² + tr(Σ + Σ_r - 2 (Σ Σ_r)^½). On Inception's features it is FID; on others it is not and has
-    the judge's name. Few samples make it larger, whatever they look like: compare only at equal N.
+    ‖μ - μ_r‖² + tr(Σ + Σ_r - 2 (Σ Σ_r)^½). On Inception's features this is FID. On the features of
+    another judge the distance carries that judge's name. With fewer samples the distance is larger. Compare at equal N
+    only.
 
     Args:
         features, reference_features: (N, d) and (M, d), float, d at least 2, of judged and of real images.
@@ -43,9 +44,9 @@ def precision_recall(
 ) -> tuple[float, float]:
     """Precision and recall of Kynkäänniemi et al. (2019), by torch-fidelity.
 
-    Every sample has a ball that reaches to its k-th nearest neighbour in its own set. Precision: share of
-    the judged images in the ball of a real one (quality). Recall: share of the real images in the ball of a
-    judged one (diversity). Both depend on the sizes of the sets: compare only at equal N and M.
+    Every sample has a ball that reaches to its k-th nearest neighbour in its own set. Precision (quality) is the share
+    of judged images that lie in the ball of a real image. Recall (diversity) is the share of real images that lie in the
+    ball of a judged image. Both depend on the sizes of the sets. Compare at equal N and M only.
 
     Args:
         features, reference_features: (N, d) and (M, d), float, d at least 2, of judged and of real images.

@@ -20,7 +20,7 @@ def angles(
     image: Float[torch.Tensor, "n c h w"],
     latent: Float[torch.Tensor, "n c h w"],
 ) -> Float64[torch.Tensor, "n 3"]:
-    """Angles of each sample's triangle (Eq. 11), in degrees; those of one sample sum to 180.
+    """Angles of each sample's triangle (Eq. 11), in degrees; the three angles of a sample sum to 180.
 
     Args:
         noise, image, latent: (N, C, H, W), float, x_T, x_0 and x̂_T.
@@ -29,7 +29,7 @@ def angles(
         (N, 3), float64: at the image, at the noise, at the latent.
 
     Raises:
-        ValueError: shapes that differ, or a sample two of whose corners coincide: it has no angles.
+        ValueError: shapes that differ, or a sample with two equal corners, which has no angles.
     """
     for name, x in (("noise", noise), ("image", image), ("latent", latent)):
         require_images(name, x)
@@ -48,11 +48,11 @@ def most_probable_triangle(
 ) -> tuple[int, int, int]:
     """The triple of whole degrees that sums to 180 and maximises the product of the marginals (Eq. 12).
 
-    The bins are one degree wide and centred on whole degrees, so that three bin centres can sum to 180;
-    centres at half degrees never do. (The authors' code lets left edges sum to 180, so the centres of its
-    bins sum to 181.5.) The rounded angles of one sample need not sum to 180, so with very few samples perhaps
-    no triple is filled in all three histograms; then every angle counts in both neighbouring bins as well,
-    at a quarter of its weight, and each sample has a triple.
+    The bins are one degree wide and centred on whole degrees: three whole degrees can sum to 180, three half degrees
+    cannot. (In the authors' code the left edges sum to 180, and the centres of the bins to 181.5.)
+
+    The rounded angles of one sample need not sum to 180. With very few samples there may be no triple that is filled in
+    all three histograms. In that case each bin gains the mean of itself and its two neighbours.
 
     Args:
         noise, image, latent: as in `angles`, which raises for them.
@@ -64,7 +64,7 @@ def most_probable_triangle(
 
 
 def most_probable_triple(degrees: Float[torch.Tensor, "n 3"]) -> tuple[int, int, int]:
-    """`most_probable_triangle` of angles that are already known, (N, 3); of equal triples the first."""
+    """`most_probable_triangle` of known angles, (N, 3); the first of equally probable triples."""
     shares = torch.stack([histogram(column) for column in degrees.unbind(dim=1)])
     joint = _joint(shares)
     if joint.max() == 0:
@@ -73,7 +73,7 @@ def most_probable_triple(degrees: Float[torch.Tensor, "n 3"]) -> tuple[int, int,
     return best // 181, best % 181, 180 - best // 181 - best % 181
 
 
-def histogram(degrees: Float[torch.Tensor, " n"]) -> Float64[torch.Tensor, 181]:
+def histogram(degrees: Float[torch.Tensor, " n"]) -> Float64[torch.Tensor, " 181"]:
     """Share of angles in the bins around 0, 1, ..., 180 degrees, (N,) to (181,), float64."""
     return torch.bincount(degrees.round().long(), minlength=181).double() / len(degrees)
 

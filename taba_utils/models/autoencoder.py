@@ -10,11 +10,11 @@ from diffusers import AutoencoderKL, VQModel
 from taba_utils.denoiser import Denoiser
 from taba_utils.models.network import for_evaluation
 
-MOST_IMAGES, MOST_PIXELS = 64, 2**19  # that go through the network at once: 8 of 256x256
+MOST_IMAGES, MOST_PIXELS = 64, 2**19  # of one part: 8 images of 256x256
 
 
 class Autoencoder:
-    """A diffusers autoencoder with its scaling factor; any number of images go through it in small parts.
+    """A diffusers autoencoder with its scaling factor. Large batches go through the network in small parts.
 
     Args:
         network: AutoencoderKL, or VQModel (which quantises in `decode`).

@@ -26,9 +26,9 @@ TextEncoder = Callable[[list[str]], torch.Tensor]
 class DeepFloydIF(Guided):
     """A U-Net with cross-attention to the hidden states of a text encoder; target convention.
 
-    The authors' code thresholds the predicted x_0 when sampling and clamps it when inverting, which makes
-    the two directions different maps; here the same happens in both, clipping or nothing. A condition is a
-    prompt per image; the null condition is the empty prompt.
+    The authors' code thresholds the predicted x_0 when sampling and clamps it when inverting, so that the two
+    directions are different maps. Here both directions clip x_0, or neither does. A condition is a prompt per image.
+    The null condition is the empty prompt.
 
     Args:
         unet: diffusers' U-Net; output channels beyond the input's (the learned variance) are dropped.
@@ -76,9 +76,9 @@ class DeepFloydIF(Guided):
         return condition
 
     def _hidden_states(self, prompts: list[str]) -> torch.Tensor:
-        """Hidden states of a batch of prompts; T steps share them, so those of the last two batches are kept.
+        """Hidden states of a batch of prompts. The last two batches are kept for the next of the T steps.
 
-        Two, because guidance asks with the prompts and without in turn.
+        Two batches, because guidance asks with the prompts and with the null prompts in turn.
         """
         key = tuple(prompts)
         if key not in self._encoded:

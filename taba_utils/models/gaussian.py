@@ -62,7 +62,7 @@ class GaussianMixture(Denoiser):
         self.digest = hashlib.sha256(b"".join(p.cpu().numpy().tobytes() for p in parts)).hexdigest()
 
     def predict_noise(self, x: torch.Tensor, timestep: torch.Tensor, condition=None) -> torch.Tensor:
-        """ε in closed form, computed in float64; `timestep` is the index of the training step, no condition changes it."""
+        """ε in closed form, computed in float64; `timestep` is the index of the training step, a condition is ignored."""
         steps = torch.as_tensor(timestep).reshape(-1).round().long().cpu()
         alpha = self.training_alphas_cumprod[steps].to(x.device).reshape(-1, 1, 1, 1, 1)
         offset = x.double()[:, None] - alpha.sqrt() * self.means

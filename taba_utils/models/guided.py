@@ -10,11 +10,11 @@ from taba_utils.denoiser import Denoiser
 
 
 class Guided(Denoiser):
-    """A conditional model that can be asked with its condition and without.
+    """A conditional model that also knows a null condition.
 
     Attributes:
-        guidance_scale: w in ε = ε(x, t, null) + w (ε(x, t, c) - ε(x, t, null)); with w = 1 that is
-            ε(x, t, c) and costs one evaluation, otherwise two.
+        guidance_scale: w in ε = ε(x, t, null) + w (ε(x, t, c) - ε(x, t, null)). With w = 1, ε is ε(x, t, c) and
+            costs one evaluation. Any other w costs two.
     """
 
     guidance_scale: float = 1.0
@@ -24,7 +24,7 @@ class Guided(Denoiser):
         """ε_θ(x, t, c), (N, C, H, W); None is the null condition."""
 
     def predict_noise(self, x: torch.Tensor, timestep: torch.Tensor, condition=None) -> torch.Tensor:
-        """Guided ε, (N, C, H, W); without a condition, that of the null condition."""
+        """Guided ε, (N, C, H, W); without a condition, ε(x, t, null)."""
         own = self.predict_conditional(x, timestep, condition)
         if condition is None or self.guidance_scale == 1:
             return own

@@ -38,7 +38,7 @@ Pretrained = TypeVar("Pretrained", bound=ModelMixin)
 
 
 def plain_attention(network: Network) -> Network:
-    """Make a diffusers network multiply its attention matrices out: at 64 tokens a third faster on a CPU."""
+    """Replace fused attention by plain matrix products: a third faster on a CPU at 64 tokens."""
     for module in network.modules():
         if isinstance(module, Attention):
             added = isinstance(module.processor, AttnAddedKVProcessor2_0)
@@ -142,7 +142,7 @@ def load_mini_if(
 
 
 def sample_prompts(n: int, seed: int = 0, start: int = 0) -> list[str]:
-    """Prompts of images start..start+n-1: garment, colour and backdrop drawn alike."""
+    """Prompts of images start..start+n-1: garment, colour and backdrop are uniform."""
     return [
         describe(*drawn) for drawn in choices(n, seed, start, (len(CLASSES), len(COLOURS), len(BACKDROPS)))
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -98,7 +99,10 @@ def writable_folder(value: Any) -> str:
 
 
 def cache_folder(value: Any) -> str:
-    """None for the default cache, which must then be writable, or a writable folder."""
+    """None for the default cache, or a folder. A folder that is there may be read-only: its results can be complete."""
+    with contextlib.suppress(RuntimeError, TypeError, ValueError):  # no such "~user", not a path
+        if value != "" and Path(value or default_cache_dir()).expanduser().is_dir():
+            return ""
     if value is not None:
         return optional(writable_folder)(value)
     problem = writable_folder(str(default_cache_dir()))

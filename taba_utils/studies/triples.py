@@ -36,14 +36,17 @@ def triples(
     num_images: int,
     num_steps: int | None = None,
     convention: str | None = None,
+    among: int | None = None,
 ) -> Triples:
     """Images 0..num_images-1 of one model and seed; what the cache lacks is computed.
 
     Args:
         num_steps: T, both ways; None: the run's own.
         convention: of the inversion; None: the model's own.
+        among: the number of images that the run has in all; None: num_images. The cache finds a stored image of a
+            conditional model by the conditions of all images that are stored with it.
     """
-    found = models.trajectories(name, seed, num_images, num_steps)
+    found = models.trajectories(name, seed, among or num_images, num_steps)
     return Triples(found.noise(num_images), found.image(num_images), found.latent(num_images, convention))
 
 

@@ -21,12 +21,15 @@ ERRORS = ["error_plain", "error_rest", "std_plain", "std_rest"]
 NEVER = 1.5  # stands for a transition that does not happen: references hold finite numbers
 
 
-def angles(models: Models, *, num_images: int, steps_grid: Sequence[int] | None = None) -> pd.DataFrame:
+def angles(
+    models: Models, *, num_images: int, steps_grid: Sequence[int] | None = None, among: int | None = None
+) -> pd.DataFrame:
     """Angles of the triangle of noise, image and latent (Eq. 11), in degrees, a row for each image.
 
     Args:
         num_images: per seed.
         steps_grid: values of T; None: the run's own.
+        among: as of `triples`.
 
     Returns:
         Columns model, T, seed, image, "at image", "at noise", "at latent".
@@ -35,7 +38,7 @@ def angles(models: Models, *, num_images: int, steps_grid: Sequence[int] | None 
     for name in models:
         for num_steps in steps_grid or [models.num_steps]:
             for seed in models.seeds:
-                found = triples(models, name, seed, num_images, num_steps)
+                found = triples(models, name, seed, num_images, num_steps, among=among)
                 degrees = metrics.angles(found.noise, found.image, found.latent)
                 keys = {"model": name, "T": num_steps, "seed": seed, "image": range(num_images)}
                 frames.append(pd.DataFrame(degrees.numpy(), columns=AT).assign(**keys))
