@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import IPython
 import nbformat
 import pytest
 from PIL import Image
@@ -276,6 +277,13 @@ def test_a_value_that_a_later_cell_changes_is_the_one_that_is_used(monkeypatch):
 def test_cells_that_do_not_parse_are_passed_over(monkeypatch):
     typed(monkeypatch, CELL, "%pip install taba", "num_steps = = 3", "%%time\n1")
     assert start("nb")[0].num_steps == 50
+
+
+def test_a_kernel_without_history_such_as_nbvals_gives_the_variables_that_have_parameters_names(monkeypatch):
+    typed(monkeypatch, CELL, "import math\nother = 1")
+    IPython.get_ipython().user_ns["In"] = [""]
+    p, _ = start("nb")
+    assert p.as_dict() == {"models": ["gaussian"], "num_steps": 50, "references": None}
 
 
 def test_a_variable_that_was_deleted_is_named(monkeypatch):

@@ -66,7 +66,7 @@ def injected_names() -> list[str]:
 
 def executed_cells() -> list[str]:
     """Source of every cell that this notebook's kernel has executed, oldest first; empty outside a notebook."""
-    return list(_namespace().get("In", []))
+    return list(variables().get("In", []))
 
 
 def current_value(name: str) -> Any:
@@ -75,9 +75,9 @@ def current_value(name: str) -> Any:
     Raises:
         ParameterError: there is no such variable any more.
     """
-    if name not in _namespace():
+    if name not in variables():
         raise ParameterError(f"the parameters cell declares {name!r}, but it is gone: run the cell again")
-    return _namespace()[name]
+    return variables()[name]
 
 
 def assigned_names(source: str) -> list[str]:
@@ -96,7 +96,8 @@ def _targets(statement: ast.stmt) -> list[ast.expr]:
     return [statement.target] if isinstance(statement, ast.AnnAssign) and statement.value else []
 
 
-def _namespace() -> dict[str, Any]:
+def variables() -> dict[str, Any]:
+    """The variables of this notebook's session by name; empty outside a notebook."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return shell.user_ns if shell else {}
 

@@ -12,7 +12,9 @@ from taba_utils.report.parameters import (
     check,
     current_value,
     executed_cells,
+    variables,
 )
+from taba_utils.report.rules import RULES
 from taba_utils.report.run import Run
 
 MARK = "references"  # the parameter that every notebook's parameters cell declares
@@ -40,7 +42,9 @@ def start(notebook: str, **given: Any) -> tuple[Parameters, Run]:
 def declared() -> dict[str, Any]:
     """Name -> current value, for the names that the parameters cell assigns.
 
-    The parameters cell is the last executed cell that assigns `references`, papermill's injected cell aside.
+    The parameters cell is the last executed cell that assigns `references`, papermill's injected cell aside. A
+    kernel that keeps no history, such as nbval's, has no cells to read: there the parameters are the variables whose
+    names parameters have.
 
     Raises:
         ParameterError: no such cell was executed.
@@ -49,6 +53,8 @@ def declared() -> dict[str, Any]:
         names = [] if source.lstrip().startswith(INJECTED) else assigned_names(source)
         if MARK in names:
             return {name: current_value(name) for name in names}
+    if MARK in (values := variables()):
+        return {name: values[name] for name in RULES if name in values}
     raise ParameterError(
         "run the notebook's parameters cell first; outside a notebook, give each parameter by name: "
         'start("02_latents_vs_noise", models=["mini-adm"], ...)'
