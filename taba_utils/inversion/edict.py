@@ -18,7 +18,8 @@ class Edict(Pair):
     """Sampling: x' = M(x, ε(y)), y' = M(y, ε(x')), x ← p x' + (1 - p) y', y ← p y' + (1 - p) x. Inversion undoes it.
 
     x and y change roles in every second step, from x first at level T. All four lines are undone in the reverse order:
-    y' = (y - (1 - p) x) / p, x' = (x - (1 - p) y') / p, then M backwards with the same ε.
+    y' = (y - (1 - p) x) / p, x' = (x - (1 - p) y') / p, then M backwards with the same ε. (In the authors' code x always
+    mixes first.)
 
     2 evaluations a step; two states. Exact to rounding from the pair that `sample` returns, best in float64: the
     inversion multiplies x - y by p⁻² in each step. From the image alone it starts with y = x, and x̂_T is not x_T.

@@ -21,7 +21,8 @@ class OBelm(Pair):
     is DDIM's.
 
     1 evaluation a step; two states. Exact to rounding from the pair (x_0, x_1) that `sample` returns, and then the
-    first step of inversion costs nothing. From the image alone the first step is the naive one, and x̂_T is not x_T.
+    first step of inversion costs nothing. Inversion multiplies rounding by up to (h_T / h_1)², which is large for linear
+    chains; float64 is better. From the image alone the first step is the naive one, and x̂_T is not x_T.
 
     ε_l is derived from the clipped x_0 of x_l, in both directions: clipping does no harm to exactness. It does not
     bound the image.

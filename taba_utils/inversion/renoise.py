@@ -51,8 +51,9 @@ class ReNoise(Method):
     def __post_init__(self) -> None:
         require_whole(self, "iterations", 0)
         require_whole(self, "seed", 0)
-        whole = len(self.average) == 2 and all(is_whole(end) for end in self.average)
-        if not whole or not range(self.iterations + 1)[slice(*self.average)]:
+        ends = self.average if isinstance(self.average, tuple | list) else ()
+        whole = len(ends) == 2 and all(is_whole(end) for end in ends)
+        if not whole or not range(self.iterations + 1)[slice(*ends)]:
             raise ValueError(
                 f"average of method 'renoise' must be a slice (from, to) that holds some of the "
                 f"{self.iterations + 1} ε (iterations + 1), got {self.average}"
