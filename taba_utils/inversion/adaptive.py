@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from taba_utils.ddim import Move, Take
+from taba_utils.ddim import Move, Take, Taken
 from taba_utils.denoiser import Condition
 from taba_utils.inversion.base import Method, Setting, require_whole
 from taba_utils.inversion.fixed_point import FixedPoint
@@ -72,7 +72,7 @@ class AdaptiveFixedPoint(Method):
         """K_l iterations."""
         takes = [FixedPoint(count).step(setting) for count in self.iterations(setting.schedule)]
 
-        def take(x: torch.Tensor, move: Move, images: slice, condition: Condition):
+        def take(x: torch.Tensor, move: Move, images: slice, condition: Condition) -> Taken:
             return takes[move.level - 1](x, move, images, condition)
 
         return take

@@ -35,7 +35,7 @@ class Edict(Pair):
     """
 
     name = "edict"
-    source = "Wallace et al. 2023 (arXiv 2211.12446), Eqs. 14-15"
+    source = "Wallace et al. 2023 (arXiv 2211.12446)"
     evaluations_a_step = "2"
 
     mixing: float = 0.93
