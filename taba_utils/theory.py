@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -46,10 +46,57 @@ def gain_after_exact_steps(schedule: Schedule, variance: float) -> torch.Tensor:
     Returns:
         (T + 1,), float64; entry k is the gain after k exact steps, entry T is 1.
     """
+    _, sampled = _perfect_sampling(schedule, variance)
+    return _products_to_the_end(sampled * _perfect_inversion(schedule, variance, "target"))
+
+
+def gain_after_forward_noise(
+    schedule: Schedule, variance: float, index: str = "node"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What method "forward" leaves of a mode of data variance λ under the perfect ε, by the number k of steps replaced.
+
+    With S and V of `gain_after_exact_steps` the image is x_0 = x_T ∏ S_l. The method starts from a x_0 + σ ξ, where a
+    and σ are those of level k for "node" and of level k+1 for "official" and "shifted". Its steps l > k multiply by
+    V_l, or in the shifted convention by W_l = (a_{l+1} / a_l)(1 - σ_l s_l) + σ_{l+1} s_l, with level T+1 at ᾱ = 0.
+    k = 0 replaces nothing and is the naive inversion of the convention.
+
+    Args:
+        schedule: the levels.
+        variance: λ, at least 0.
+        index: of the method.
+
+    Returns:
+        kept, fresh: (T + 1,) each, or (T,) for "official" and "shifted", float64; x̂_T = kept[k] x_T + fresh[k] ξ. In
+        a plain area (λ = 0) kept is 0, and fresh is the standard deviation of x̂_T.
+    """
+    a, sigma = schedule.alphas_cumprod.sqrt(), (1 - schedule.alphas_cumprod).sqrt()
+    _, sampled = _perfect_sampling(schedule, variance)
+    convention = "shifted" if index == "shifted" else "target"
+    left = _products_to_the_end(_perfect_inversion(schedule, variance, convention))
+    if index != "node":
+        a, sigma, left = a.roll(-1)[:-1].clone(), sigma.roll(-1)[:-1].clone(), left[:-1]
+    a[0], sigma[0] = 1, 0
+    return left * a * sampled.prod(), left * sigma
+
+
+def gain_of_fixed_point(schedule: Schedule, variance: float, evaluations: int | Sequence[int]) -> float:
+    """x̂_T / x_T of a mode of data variance λ under the perfect ε, for method "fixed-point".
+
+    With u = a_{l-1} / a_l, s and S of `gain_after_exact_steps` and c = (σ_l - σ_{l-1} / u) s_l the iteration is
+    z ← x_{l-1} / u + c z. From z = x_{l-1}, K evaluations multiply by (1 - c^K) / (u (1 - c)) + c^K. The limit for
+    K → ∞ is 1 / S_l. c is the rate of convergence: near 1 in the first steps of a plain area.
+
+    Args:
+        schedule: the levels.
+        variance: λ, above 0.
+        evaluations: K, for all steps or for each of levels 1..T.
+    """
     a, sigma = schedule.alphas_cumprod.sqrt(), (1 - schedule.alphas_cumprod).sqrt()
     slope, sampled = _perfect_sampling(schedule, variance)
-    inverted = a[1:] / a[:-1] * (1 - sigma[:-1] * slope) + sigma[1:] * slope
-    return _products_to_the_end(sampled * inverted)
+    up = a[1:] / a[:-1]
+    rate = (sigma[1:] - up * sigma[:-1]) * slope
+    missing = rate ** torch.as_tensor(evaluations)
+    return (sampled * (up * (1 - missing) / (1 - rate) + missing)).prod().item()
 
 
 def variance_with_gain(schedule: Schedule, gain: float) -> float:
@@ -96,6 +143,15 @@ def _perfect_sampling(schedule: Schedule, variance: float) -> tuple[torch.Tensor
     a, sigma = schedule.alphas_cumprod.sqrt(), (1 - schedule.alphas_cumprod).sqrt()
     slope = sigma[1:] / (a[1:].square() * variance + sigma[1:].square())
     return slope, a[:-1] / a[1:] * (1 - sigma[1:] * slope) + sigma[:-1] * slope
+
+
+def _perfect_inversion(schedule: Schedule, variance: float, convention: str) -> torch.Tensor:
+    """V_l of the target convention, or W_l of the shifted one, of levels 1..T."""
+    a, sigma = schedule.alphas_cumprod.sqrt(), (1 - schedule.alphas_cumprod).sqrt()
+    slope, _ = _perfect_sampling(schedule, variance)
+    if convention == "shifted":
+        a, sigma = torch.cat([a[1:], a.new_zeros(1)]), torch.cat([sigma[1:], sigma.new_ones(1)])
+    return a[1:] / a[:-1] * (1 - sigma[:-1] * slope) + sigma[1:] * slope
 
 
 def _products_to_the_end(factors: torch.Tensor) -> torch.Tensor:

@@ -7,10 +7,24 @@ import torch
 
 from taba_utils import observers
 from taba_utils.ddim import invert, sample
+from taba_utils.inversion import method
 from taba_utils.models.gaussian import GaussianMixture, half_plain
 from taba_utils.observers import ApproximationError
 from taba_utils.report.parameters import ParameterError, check
-from taba_utils.theory import expected_error, gain_after_exact_steps, replaced_steps, variance_with_gain
+from taba_utils.schedule import (
+    cosine_alphas_cumprod,
+    ddim_schedule,
+    linear_alphas_cumprod,
+    scaled_linear_alphas_cumprod,
+)
+from taba_utils.theory import (
+    expected_error,
+    gain_after_exact_steps,
+    gain_after_forward_noise,
+    gain_of_fixed_point,
+    replaced_steps,
+    variance_with_gain,
+)
 
 
 @pytest.mark.parametrize(
@@ -76,3 +90,70 @@ def test_the_variance_of_a_gain_is_found_again(variance):
 @pytest.mark.parametrize("gain", [-0.1, 1.5, math.nan])
 def test_no_variance_has_an_impossible_gain(gain):
     assert math.isnan(variance_with_gain(half_plain().schedule(50), gain))
+
+
+def mode(variance: float, chain: torch.Tensor | None = None) -> GaussianMixture:
+    return GaussianMixture(torch.full((1, 1, 2, 2), variance, dtype=torch.float64), alphas_cumprod=chain)
+
+
+@pytest.mark.parametrize("variance", [1e-14, 1e-3, 0.3])
+@pytest.mark.parametrize("index", ["node", "official", "shifted"])
+def test_forward_noise_leaves_what_the_closed_form_says(variance, index):
+    denoiser = mode(variance)
+    schedule, noise = denoiser.schedule(10), denoiser.sample_noise(2).double()
+    image, nothing = sample(denoiser, noise, schedule).image, torch.zeros_like(noise)
+    kept, fresh = gain_after_forward_noise(schedule, variance, index)
+    for first in (0, 1, 2, 9):
+        options = {"method": "forward", "first": first, "index": index}
+        alone = invert(denoiser, nothing, schedule, **options).latent  # ε is linear: x_0 = 0 leaves ξ
+        latent = invert(denoiser, image, schedule, **options).latent
+        torch.testing.assert_close(
+            (latent - alone) / noise, kept[first].expand_as(noise), rtol=1e-5, atol=1e-7
+        )
+        own = method("forward", first=10).invert(denoiser, nothing, schedule).latent
+        own = own / (1 - schedule.alphas_cumprod[-1]).sqrt()
+        torch.testing.assert_close(alone / own, fresh[first].expand_as(noise), rtol=1e-5, atol=1e-7)
+
+
+# spec F.4: standard deviation of the latent in plain areas for k = 1, 2, 3, 5, 10 and T = 50.
+PLAIN = {
+    "cosine": ([0.159, 0.582, 0.709, 0.819, 0.909], [1.077, 1.008, 1.004, 1.003, 1.002]),
+    "linear": ([0.137, 0.579, 0.722, 0.843, 0.939], [1.082, 1.040, 1.036, 1.031, 1.022]),
+    "ldm": ([0.295, 0.775, 0.853, 0.910, 0.957], [1.375, 1.102, 1.057, 1.030, 1.015]),
+}
+CHAINS = {
+    "cosine": cosine_alphas_cumprod(1000),
+    "linear": linear_alphas_cumprod(1000),
+    "ldm": scaled_linear_alphas_cumprod(1000, 0.0015, 0.0195),
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_the_official_index_restores_the_variance_of_plain_areas_and_the_node_does_not(chain):
+    schedule, ks = ddim_schedule(CHAINS[chain], 50), [1, 2, 3, 5, 10]
+    for index, expected in zip(("node", "official", "shifted"), (*PLAIN[chain], [1.0] * 5), strict=True):
+        kept, fresh = gain_after_forward_noise(schedule, 0, index)
+        assert fresh[ks].tolist() == pytest.approx(expected, abs=6e-4)
+        assert kept[ks].abs().max() == 0
+
+
+@pytest.mark.parametrize("spent", [("fixed-point", 1), ("fixed-point", 3), ("adaptive-fixed-point", 70)])
+@pytest.mark.parametrize("variance", [1e-4, 0.3])
+def test_the_gain_of_fixed_point_iteration_is_what_the_perfect_network_gives(variance, spent):
+    denoiser, (name, count) = mode(variance), spent
+    schedule, noise = denoiser.schedule(10), denoiser.sample_noise(2).double()
+    chosen = method(name, **{"iterations" if name == "fixed-point" else "evaluations": count})
+    latent = chosen.invert(denoiser, sample(denoiser, noise, schedule).image, schedule).latent
+    counts = count if name == "fixed-point" else chosen.iterations(schedule)
+    gain = gain_of_fixed_point(schedule, variance, counts)
+    torch.testing.assert_close(latent / noise, torch.full_like(noise, gain), rtol=1e-6, atol=1e-9)
+
+
+def test_one_iteration_has_the_gain_of_the_naive_inversion_and_many_have_gain_one():
+    schedule = ddim_schedule(cosine_alphas_cumprod(4000), 50)
+    naive = gain_after_exact_steps(schedule, 1e-6)[0].item()
+    assert gain_of_fixed_point(schedule, 1e-6, 1) == pytest.approx(naive)
+    few = [gain_of_fixed_point(schedule, 1e-6, count) for count in (5, 10, 20)]
+    assert few == pytest.approx([0.16, 0.38, 0.70], abs=5e-3)  # spec F.5
+    assert gain_of_fixed_point(schedule, 1e-3, 5) == pytest.approx(0.95, abs=5e-3)
+    assert gain_of_fixed_point(schedule, 1e-6, 10_000) == pytest.approx(1)

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 METHODS = {
     "naive": "taba_utils.inversion.naive:Naive",
     "exact-first": "taba_utils.inversion.exact_first:ExactFirst",
+    "forward": "taba_utils.inversion.forward:Forward",
+    "fixed-point": "taba_utils.inversion.fixed_point:FixedPoint",
+    "anderson": "taba_utils.inversion.anderson:Anderson",
+    "adaptive-fixed-point": "taba_utils.inversion.adaptive:AdaptiveFixedPoint",
+    "renoise": "taba_utils.inversion.renoise:ReNoise",
+    "edict": "taba_utils.inversion.edict:Edict",
+    "o-belm": "taba_utils.inversion.o_belm:OBelm",
 }
 
 __all__ = ["METHODS", "Method", "Setting", "choose", "list_methods", "method"]

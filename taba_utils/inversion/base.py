@@ -15,7 +15,7 @@ from taba_utils import ddim
 from taba_utils.ddim import Inverted, Move, Sampled, Take
 from taba_utils.denoiser import Condition, Denoiser, check_images
 from taba_utils.observers import Collect, Observer
-from taba_utils.schedule import Schedule
+from taba_utils.schedule import Schedule, is_whole
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Setting:
     start: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Method(ABC):
     """An inversion method. A subclass is a frozen dataclass whose fields are the method's parameters.
 
@@ -63,7 +63,7 @@ class Method(ABC):
         """The moves of the inversion, in order; here: the target convention (Eq. 4)."""
         return ddim.inversion_moves(schedule)
 
-    def evaluations(self, schedule: Schedule) -> int:
+    def cost(self, schedule: Schedule) -> int:
         """Evaluations of ε for one image; here: one for each move."""
         return len(self.moves(schedule))
 
@@ -148,7 +148,16 @@ class Method(ABC):
             batch_size=batch_size,
         )
         latent, extra = method.finish(state)
-        return Inverted(latent, method.evaluations(schedule), extra)
+        return Inverted(latent, method.cost(schedule), extra)
+
+
+def require_whole(method: Method, parameter: str, least: int) -> None:
+    """Raise ValueError unless a parameter of a method is a whole number of at least `least`."""
+    value = getattr(method, parameter)
+    if not is_whole(value) or value < least:
+        raise ValueError(
+            f"{parameter} of method {method.name!r} must be a whole number of at least {least}, got {value!r}"
+        )
 
 
 def _jsonable(value: Any) -> Any:

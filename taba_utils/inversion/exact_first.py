@@ -42,7 +42,7 @@ class ExactFirst(Method):
         """With this ground truth."""
         return replace(self, ground_truth=predictions)
 
-    def evaluations(self, schedule: Schedule) -> int:
+    def cost(self, schedule: Schedule) -> int:
         """T - k."""
         return schedule.num_steps - self.first
 
