@@ -49,22 +49,6 @@ def cosine_alphas_cumprod(steps: int, largest_beta: float = 0.999) -> torch.Tens
     return torch.cumprod(1 - betas, dim=0)
 
 
-def training_chain(beta_schedule: str, steps: int, start: float, end: float) -> torch.Tensor:
-    """Training chain of a diffusers scheduler configuration, (steps,), float64.
-
-    Raises:
-        ValueError: a `beta_schedule` that no model of the paper uses.
-    """
-    chains = {
-        "linear": lambda: linear_alphas_cumprod(steps, start, end),
-        "scaled_linear": lambda: scaled_linear_alphas_cumprod(steps, start, end),
-        "squaredcos_cap_v2": lambda: cosine_alphas_cumprod(steps),
-    }
-    if beta_schedule not in chains:
-        raise ValueError(f"beta_schedule must be one of {list(chains)}, got {beta_schedule!r}")
-    return chains[beta_schedule]()
-
-
 def is_whole(value: object) -> bool:
     """Whether a value is a whole number by its type: 50 and np.int64(50), not 50.0 and not True."""
     return isinstance(value, Integral) and not isinstance(value, bool)
