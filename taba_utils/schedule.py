@@ -14,7 +14,8 @@ class Schedule:
     """Noise levels of a T-step DDIM grid.
 
     Attributes:
-        alphas_cumprod: (T + 1,), float64; entry 0 is the clean image (1.0), entry T the noisiest level.
+        alphas_cumprod: (T + 1,), float64; entry 0 is the clean image (1.0, or the final ᾱ of a diffusers scheduler),
+            entry T the noisiest level.
         timesteps: (T,), float64; entry l - 1 is what the network is told at level l = 1..T.
     """
 
