@@ -87,7 +87,7 @@ Take = Callable[[torch.Tensor, Move, slice, Condition], Taken]
 
 
 def ddim_step(
-    x: torch.Tensor, noise_prediction: torch.Tensor, start: float, end: float, clip: bool = False
+    x: torch.Tensor, noise_prediction: torch.Tensor, start: float, end: float, clip: float = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Move a state from one noise level to another, either way (Eq. 2 with η = 0).
 
@@ -95,15 +95,15 @@ def ddim_step(
         x: (N, C, H, W), the state at ᾱ = `start`.
         noise_prediction: (N, C, H, W), ε.
         start, end: ᾱ before and after, in [0, 1]; `start` above 0.
-        clip: clip the predicted x_0 to [-1, 1] and derive ε from the clipped x_0. Nothing is clipped at `start` = 1:
-            a clean state is its own x_0 and determines no ε.
+        clip: c > 0: clip the predicted x_0 to [-c, c] (True: [-1, 1]) and derive ε from the clipped x_0. Nothing is
+            clipped at `start` = 1: a clean state is its own x_0 and determines no ε.
 
     Returns:
         The state at ᾱ = `end`, and the ε of the move.
     """
     image = (x - (1 - start) ** 0.5 * noise_prediction) / start**0.5
     if clip and start < 1:
-        image = image.clamp(-1, 1)
+        image = image.clamp(-float(clip), float(clip))
         noise_prediction = (x - start**0.5 * image) / (1 - start) ** 0.5
     return end**0.5 * image + (1 - end) ** 0.5 * noise_prediction, noise_prediction
 
@@ -134,10 +134,11 @@ def inversion_moves(schedule: Schedule, convention: str = "target") -> list[Move
 
 def network_step(denoiser: Denoiser, clip: bool) -> Take:
     """The plain way to take a move: one evaluation at the state before the move gives ε."""
+    bound = denoiser.clip_range if clip else 0.0
 
     def take(x: torch.Tensor, move: Move, images: slice, condition: Condition) -> Taken:
         output = evaluate(denoiser, x, move.timestep, condition)
-        return Taken(*ddim_step(x, output, move.start, move.end, clip), output)
+        return Taken(*ddim_step(x, output, move.start, move.end, bound), output)
 
     return take
 
@@ -214,7 +215,7 @@ def sample(
         noise: x_T, (N, C, H, W).
         schedule: levels, from `denoiser.schedule(num_steps)`.
         condition, observers, batch_size: as in `walk`.
-        clip: clip the predicted x_0 to [-1, 1]; None: the model's own habit.
+        clip: clip the predicted x_0 to ±`denoiser.clip_range`; None: the model's own habit.
 
     Raises:
         ValueError: a shape or a value that does not fit, named.

@@ -28,7 +28,8 @@ class Denoiser(ABC):
         training_alphas_cumprod: (N,), float64, ᾱ of every training step.
         timestep_scale: network time of one training step.
         convention: the inversion convention of the model's own code ("target", "shifted", "source").
-        clip: whether the model's own code clips the predicted x_0 to [-1, 1].
+        clip: whether the model's own code clips the predicted x_0.
+        clip_range: largest |x_0| where x_0 is clipped.
         digest: identifies the weights; part of every cache key.
         device: where the network lives.
         evaluations: network evaluations that sampling and inversion have made so far, counted by image.
@@ -40,6 +41,7 @@ class Denoiser(ABC):
     timestep_scale: float = 1.0
     convention: str = "target"
     clip: bool = False
+    clip_range: float = 1.0
     digest: str
     device: torch.device = torch.device("cpu")
     evaluations: int = 0

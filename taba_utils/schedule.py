@@ -14,7 +14,8 @@ class Schedule:
     """Noise levels of a T-step DDIM grid.
 
     Attributes:
-        alphas_cumprod: (T + 1,), float64; entry 0 is the clean image (1.0), entry T the noisiest level.
+        alphas_cumprod: (T + 1,), float64; entry 0 is the clean image (1.0, or the final ᾱ of a diffusers scheduler),
+            entry T the noisiest level.
         timesteps: (T,), float64; entry l - 1 is what the network is told at level l = 1..T.
     """
 
@@ -47,22 +48,6 @@ def cosine_alphas_cumprod(steps: int, largest_beta: float = 0.999) -> torch.Tens
     bar = torch.cos((u + 0.008) / 1.008 * math.pi / 2).square()
     betas = (1 - bar[1:] / bar[:-1]).clamp(max=largest_beta)
     return torch.cumprod(1 - betas, dim=0)
-
-
-def training_chain(beta_schedule: str, steps: int, start: float, end: float) -> torch.Tensor:
-    """Training chain of a diffusers scheduler configuration, (steps,), float64.
-
-    Raises:
-        ValueError: a `beta_schedule` that no model of the paper uses.
-    """
-    chains = {
-        "linear": lambda: linear_alphas_cumprod(steps, start, end),
-        "scaled_linear": lambda: scaled_linear_alphas_cumprod(steps, start, end),
-        "squaredcos_cap_v2": lambda: cosine_alphas_cumprod(steps),
-    }
-    if beta_schedule not in chains:
-        raise ValueError(f"beta_schedule must be one of {list(chains)}, got {beta_schedule!r}")
-    return chains[beta_schedule]()
 
 
 def is_whole(value: object) -> bool:

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, VQModel
 
-from taba_utils.denoiser import Denoiser
+from taba_utils.models.chain import Chained
 from taba_utils.models.network import for_evaluation
+from taba_utils.models.parts import Source, refuse_settings
 
 MOST_IMAGES, MOST_PIXELS = 64, 2**19  # of one part: 8 images of 256x256
 
@@ -55,7 +56,7 @@ class Autoencoder:
         return max(1, min(MOST_IMAGES, MOST_PIXELS // pixels))
 
 
-class LatentDenoiser(Denoiser):
+class LatentDenoiser(Chained):
     """A model that diffuses in the latents of an autoencoder.
 
     Attributes:
@@ -71,3 +72,27 @@ class LatentDenoiser(Denoiser):
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """See `Autoencoder.encode`."""
         return self.autoencoder.encode(pixels)
+
+
+def load_autoencoder(
+    source: Source,
+    name: str,
+    kinds: dict[str, type[AutoencoderKL] | type[VQModel]],
+    device: str | torch.device,
+) -> Autoencoder:
+    """The autoencoder of a pipeline with the scaling factor of its file.
+
+    diffusers' default stands for a scaling factor that the file leaves out, 0.18215, but not for a VQModel's:
+    CompVis' LDM, whose file states none, does not scale its latents.
+
+    Raises:
+        ValueError: a shift, a mean or a standard deviation of latents, which no pipeline of these families applies.
+    """
+    network = source.part(name, kinds)
+    config: Any = network.config
+    refuse_settings(name, network, dict.fromkeys(("shift_factor", "latents_mean", "latents_std"), (None,)))
+    stated = "scaling_factor" not in config.get("_use_default_values", ())
+    scaling = config["scaling_factor"] if stated or isinstance(network, AutoencoderKL) else 1.0
+    if not scaling:
+        raise ValueError(f"scaling_factor of {name} must be a number other than 0, got {scaling}")
+    return Autoencoder(network, scaling, torch.device(device))

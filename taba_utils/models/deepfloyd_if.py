@@ -5,30 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from diffusers import UNet2DConditionModel
 
 from taba_utils.denoiser import choices
+from taba_utils.models.chain import follow
 from taba_utils.models.digest import weights_digest
 from taba_utils.models.guided import Guided, check_guidance_scale
-from taba_utils.models.network import for_evaluation, frozen, predict, space
-from taba_utils.models.pipeline import scheduler_chain
+from taba_utils.models.network import for_evaluation, predict, space
+from taba_utils.models.parts import Source, TextEncoder, check_channels, facts, refuse_settings
 from taba_utils.models.places import prompts_file
 
-if TYPE_CHECKING:
-    from taba_utils.models.registry import Entry
+TEXT_ONLY = {
+    "class_embed_type": (None,),
+    "encoder_hid_dim_type": (None, "text_proj"),
+    "num_class_embeds": (None,),
+    "time_cond_proj_dim": (None,),
+}
+"""Fields of a U-Net that is told a timestep and a text, and nothing else."""
 
-TextEncoder = Callable[[list[str]], torch.Tensor]
 
-
-class DeepFloydIF(Guided):
+class TextUNet(Guided):
     """A U-Net with cross-attention to the hidden states of a text encoder; target convention.
 
-    The authors' code thresholds the predicted x_0 when sampling and clamps it when inverting, so that the two
-    directions are different maps. Here both directions clip x_0, or neither does. A condition is a prompt per image.
-    The null condition is the empty prompt.
+    A condition is a prompt per image. The null condition is the empty prompt.
 
     Args:
         unet: diffusers' U-Net; output channels beyond the input's (the learned variance) are dropped.
@@ -65,7 +66,7 @@ class DeepFloydIF(Guided):
         """ε_θ(x, t, c), (N, C, H, W)."""
         prompts = [""] * len(x) if condition is None else list(condition)
         states = self._hidden_states(prompts).to(self.unet.dtype)
-        return predict(self.unet, x, timestep, encoder_hidden_states=states)
+        return self.to_noise(x, timestep, predict(self.unet, x, timestep, encoder_hidden_states=states))
 
     def sample_condition(self, n: int, seed: int = 0, start: int = 0) -> list[str]:
         """Prompts of images start..start+n-1, from (seed, image) alone."""
@@ -86,6 +87,16 @@ class DeepFloydIF(Guided):
         return self._encoded[key]
 
 
+class DeepFloydIF(TextUNet):
+    """IF, stage I, on pixels.
+
+    The authors' code thresholds the predicted x_0 when sampling and clamps it when inverting, so that the two
+    directions are different maps. Here both directions clip x_0, or neither does. Its entry in the zoo switches
+    `thresholding` off; a folder whose scheduler says `thresholding` is refused without
+    `scheduler={"thresholding": False}`.
+    """
+
+
 def draw_prompts(prompts: Sequence[str], n: int, seed: int = 0, start: int = 0) -> list[str]:
     """Prompts of images start..start+n-1, uniform, from (seed, image) alone; raises ValueError if there are none."""
     if not prompts:
@@ -102,61 +113,60 @@ def read_prompts(place: Path) -> list[str]:
     return place.read_text(encoding="utf-8").splitlines()
 
 
-def load_if(
-    entry: Entry,
-    source: str | Path,
+def prompts_to_draw(prompts: Sequence[str] | None) -> list[str]:
+    """The prompts given, or the lines of `prompts_file()`, or none at all; raises ValueError for one string."""
+    if isinstance(prompts, str):
+        raise ValueError(f"prompts must be a list of prompts, got the string {prompts!r}")
+    if prompts is None:
+        return read_prompts(prompts_file()) if prompts_file().exists() else []
+    return list(prompts)
+
+
+def build_if(
+    source: Source,
+    name: str,
     device: str | torch.device = "cpu",
     guidance_scale: float = 1.0,
     prompts: Sequence[str] | None = None,
-    **options,
 ) -> DeepFloydIF:
-    """IF-I-XL from a folder or hub id (unet, text_encoder, tokenizer, scheduler).
-
-    Args:
-        prompts: what `sample_condition` draws from (the paper: Recap-COCO-30K); default: the lines of `prompts_file()`.
-        options: handed to `from_pretrained` (`local_files_only`, `cache_dir`, `variant`, ...).
+    """An IFPipeline of stage I (unet, text_encoder, tokenizer, scheduler).
 
     Raises:
-        FileNotFoundError: no prompts.
         ImportError: one of the packages of the extra "deepfloyd" is missing.
     """
-    prompts = read_prompts(prompts_file()) if prompts is None else prompts
-    unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet", **options)
-    encode_text, weights = load_t5(source, device, **options)
-    return DeepFloydIF(
+    drawn = prompts_to_draw(prompts)
+    source.refuse_other_parts({"unet", "text_encoder", "tokenizer", "scheduler"})
+    chain = source.chain()
+    unet = source.part("unet", {"UNet2DConditionModel": UNet2DConditionModel})
+    refuse_settings("unet", unet, {**TEXT_ONLY, "addition_embed_type": (None, "text")})
+    check_channels("unet", unet)
+    encode_text, encoder = load_t5(source, device)
+    digest = weights_digest(
+        unet.state_dict(), encoder.state_dict(), facts=facts(chain, unet=unet, text_encoder=encoder)
+    )
+    model = DeepFloydIF(
         unet,
         encode_text,
-        partial(draw_prompts, prompts),
-        name=entry.name,
-        digest=weights_digest(unet.state_dict(), weights),
-        training_alphas_cumprod=scheduler_chain(source, **options),
+        partial(draw_prompts, drawn),
+        name=name,
+        digest=digest,
+        training_alphas_cumprod=chain.alphas_cumprod,
         guidance_scale=guidance_scale,
         device=device,
     )
+    return follow(model, chain)
 
 
-def load_t5(
-    source: str | Path, device: str | torch.device, **options
-) -> tuple[TextEncoder, dict[str, torch.Tensor]]:
-    """IF's text encoder and its weights.
-
-    Prompts are lowered and stripped before T5 sees them, as in diffusers' pipeline.
-    """
+def load_t5(source: Source, device: str | torch.device) -> tuple[TextEncoder, torch.nn.Module]:
+    """IF's text encoder: 77 tokens of prompts that are lowered and stripped, as in diffusers' pipeline."""
     try:
         import sentencepiece  # noqa: F401 (the tokenizer needs it, and says so only in a log)
         from transformers import T5EncoderModel, T5Tokenizer
     except ImportError as error:
         raise ImportError("IF needs the extra packages of `pip install 'taba[deepfloyd]'`") from error
-
-    known_to_tokenizers = ("cache_dir", "local_files_only", "revision", "token")
-    hub = {key: options[key] for key in known_to_tokenizers if key in options}
-    tokenizer = T5Tokenizer.from_pretrained(source, subfolder="tokenizer", **hub)
-    encoder = frozen(T5EncoderModel.from_pretrained(source, subfolder="text_encoder", **options), device)
+    encode, encoder = source.text_encoder(device, T5EncoderModel, T5Tokenizer, most=77)
 
     def encode_text(texts: list[str]) -> torch.Tensor:
-        plain = [text.lower().strip() for text in texts]
-        tokens = tokenizer(plain, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
-        with torch.inference_mode():
-            return encoder(**tokens.to(device)).last_hidden_state
+        return encode([text.lower().strip() for text in texts])
 
-    return encode_text, encoder.state_dict()
+    return encode_text, encoder

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from diffusers import AutoencoderKL, DiTTransformer2DModel
 
 from taba_utils.denoiser import choices
-from taba_utils.models.autoencoder import Autoencoder, LatentDenoiser
+from taba_utils.models.autoencoder import Autoencoder, LatentDenoiser, load_autoencoder
+from taba_utils.models.chain import follow
 from taba_utils.models.digest import weights_digest
 from taba_utils.models.guided import Guided, check_guidance_scale
 from taba_utils.models.network import frozen, predict, space
-from taba_utils.models.pipeline import read_config, scheduler_chain
-
-if TYPE_CHECKING:
-    from taba_utils.models.registry import Entry
+from taba_utils.models.parts import Source, check_channels, facts
 
 
 class DiT(LatentDenoiser, Guided):
-    """A transformer on latents with the habits of diffusers' pipeline: target convention, nothing clipped.
+    """A transformer on latents with the habits of diffusers' pipeline: target convention, clipped if its scheduler says so.
 
-    A condition is a class index per image; the class after the last is the null class.
+    A condition is a class index per image. The network's embedding after its last class is the null class.
 
     Args:
         transformer: diffusers' transformer; output channels beyond the input's (the learned variance) are
             dropped.
         autoencoder: between its space and pixels.
-        classes: names of the classes, for `prompt`.
+        classes: a name of each of the network's classes, for `prompt`.
         name, digest, training_alphas_cumprod: see `Denoiser`.
         guidance_scale: see `Guided`.
     """
@@ -46,6 +42,9 @@ class DiT(LatentDenoiser, Guided):
         guidance_scale: float = 1.0,
         device: str | torch.device = "cpu",
     ):
+        if len(classes) != transformer.config["num_embeds_ada_norm"]:
+            count = transformer.config["num_embeds_ada_norm"]
+            raise ValueError(f"classes must have a name of each of {count} classes, got {len(classes)}")
         self.guidance_scale = check_guidance_scale(guidance_scale)
         self.device = torch.device(device)
         self.transformer = frozen(transformer, self.device)
@@ -60,7 +59,7 @@ class DiT(LatentDenoiser, Guided):
         labels = torch.as_tensor([null] * len(x) if condition is None else condition, device=x.device)
         if condition is not None and not bool(((labels >= 0) & (labels < null)).all()):
             raise ValueError(f"condition must hold classes 0..{null - 1}, got {labels.tolist()}")
-        return predict(self.transformer, x, timestep, class_labels=labels)
+        return self.to_noise(x, timestep, predict(self.transformer, x, timestep, class_labels=labels))
 
     def sample_condition(self, n: int, seed: int = 0, start: int = 0) -> list[int]:
         """Class of images start..start+n-1, uniform, from (seed, image) alone."""
@@ -78,30 +77,40 @@ def article(name: str) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def load_dit(
-    entry: Entry,
-    source: str | Path,
-    device: str | torch.device = "cpu",
-    guidance_scale: float = 1.0,
-    **options,
+def build_dit(
+    source: Source, name: str, device: str | torch.device = "cpu", guidance_scale: float = 1.0
 ) -> DiT:
-    """DiT-XL/2 from a folder or hub id (transformer, vae, scheduler, the class names in model_index.json).
-
-    Args:
-        options: handed to diffusers' `from_pretrained` (`local_files_only`, `cache_dir`, ...).
-    """
-    from diffusers import DiTPipeline
-
-    transformer = DiTTransformer2DModel.from_pretrained(source, subfolder="transformer", **options)
-    vae = AutoencoderKL.from_pretrained(source, subfolder="vae", **options)
-    names = read_config(DiTPipeline, source, **options)["id2label"]
-    return DiT(
+    """A DiTPipeline (transformer, vae, scheduler); the class names of model_index.json are optional."""
+    source.refuse_other_parts({"transformer", "vae", "scheduler"})
+    chain = source.chain()
+    kinds = {"DiTTransformer2DModel": DiTTransformer2DModel, "Transformer2DModel": DiTTransformer2DModel}
+    transformer = source.part("transformer", kinds)
+    autoencoder = load_autoencoder(source, "vae", {"AutoencoderKL": AutoencoderKL}, device)
+    vae = autoencoder.network
+    check_channels("transformer", transformer, vae.config["latent_channels"])
+    model = DiT(
         transformer,
-        Autoencoder(vae, vae.config["scaling_factor"], torch.device(device)),
-        classes=[names[str(i)].split(",")[0] for i in range(len(names))],
-        name=entry.name,
-        digest=weights_digest(transformer.state_dict(), vae.state_dict()),
-        training_alphas_cumprod=scheduler_chain(source, **options),
+        autoencoder,
+        classes=_class_names(source, transformer.config["num_embeds_ada_norm"]),
+        name=name,
+        digest=weights_digest(
+            transformer.state_dict(), vae.state_dict(), facts=facts(chain, transformer=transformer, vae=vae)
+        ),
+        training_alphas_cumprod=chain.alphas_cumprod,
         guidance_scale=guidance_scale,
         device=device,
     )
+    return follow(model, chain)
+
+
+def _class_names(source: Source, count: int) -> list[str]:
+    """First name of each of the network's classes, "class 3" where the pipeline has none."""
+    names = {
+        int(label): str(text).split(",")[0].strip()
+        for label, text in (source.index.get("id2label") or {}).items()
+    }
+    if beyond := sorted(label for label in names if not 0 <= label < count):
+        raise ValueError(
+            f"id2label of model_index.json in {source.place} must name classes 0..{count - 1}, got {beyond[0]}"
+        )
+    return [names.get(label) or f"class {label}" for label in range(count)]

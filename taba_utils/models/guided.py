@@ -6,10 +6,10 @@ from abc import abstractmethod
 
 import torch
 
-from taba_utils.denoiser import Denoiser
+from taba_utils.models.chain import Chained
 
 
-class Guided(Denoiser):
+class Guided(Chained):
     """A conditional model that also knows a null condition.
 
     Attributes:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import torch
-from diffusers import UNet2DModel, VQModel
+from diffusers import AutoencoderKL, UNet2DModel, VQModel
 
-from taba_utils.models.autoencoder import Autoencoder, LatentDenoiser
+from taba_utils.models.autoencoder import Autoencoder, LatentDenoiser, load_autoencoder
+from taba_utils.models.chain import follow
 from taba_utils.models.digest import weights_digest
 from taba_utils.models.network import for_evaluation, predict, space
-from taba_utils.models.pipeline import scheduler_chain
-
-if TYPE_CHECKING:
-    from taba_utils.models.registry import Entry
+from taba_utils.models.parts import Source, check_channels, facts, refuse_settings
+from taba_utils.models.pixels import UNCONDITIONAL
 
 
 class LDM(LatentDenoiser):
-    """A U-Net on latents with the habits of diffusers' pipeline: target convention, nothing clipped.
+    """A U-Net on latents with the habits of diffusers' pipeline: target convention, clipped if its scheduler says so.
 
     Args:
         unet: diffusers' U-Net.
@@ -45,22 +41,27 @@ class LDM(LatentDenoiser):
     def predict_noise(self, x: torch.Tensor, timestep: torch.Tensor, condition=None) -> torch.Tensor:
         """ε_θ(x, t), (N, C, H, W); raises ValueError for a condition."""
         self.refuse_condition(condition)
-        return predict(self.unet, x, timestep)
+        return self.to_noise(x, timestep, predict(self.unet, x, timestep))
 
 
-def load_ldm(entry: Entry, source: str | Path, device: str | torch.device = "cpu", **options) -> LDM:
-    """CompVis' LDM from a folder or hub id (unet, vqvae, scheduler); its latents are not scaled.
-
-    Args:
-        options: handed to diffusers' `from_pretrained` (`local_files_only`, `cache_dir`, ...).
-    """
-    unet = UNet2DModel.from_pretrained(source, subfolder="unet", **options)
-    vqvae = VQModel.from_pretrained(source, subfolder="vqvae", **options)
-    return LDM(
+def build_ldm(source: Source, name: str, device: str | torch.device = "cpu") -> LDM:
+    """An LDMPipeline (unet, vqvae, scheduler) with a VQ or a KL autoencoder."""
+    source.refuse_other_parts({"unet", "vqvae", "scheduler"})
+    chain = source.chain()
+    unet = source.part("unet", {"UNet2DModel": UNet2DModel})
+    refuse_settings("unet", unet, UNCONDITIONAL)
+    autoencoder = load_autoencoder(
+        source, "vqvae", {"VQModel": VQModel, "AutoencoderKL": AutoencoderKL}, device
+    )
+    vqvae = autoencoder.network
+    check_channels("unet", unet, vqvae.config["latent_channels"])
+    told = [*facts(chain, unet=unet, vqvae=vqvae), autoencoder.scaling_factor]
+    model = LDM(
         unet,
-        Autoencoder(vqvae, 1.0, torch.device(device)),
-        name=entry.name,
-        digest=weights_digest(unet.state_dict(), vqvae.state_dict()),
-        training_alphas_cumprod=scheduler_chain(source, **options),
+        autoencoder,
+        name=name,
+        digest=weights_digest(unet.state_dict(), vqvae.state_dict(), facts=told),
+        training_alphas_cumprod=chain.alphas_cumprod,
         device=device,
     )
+    return follow(model, chain)

@@ -10,35 +10,59 @@ from pathlib import Path
 import torch
 
 from taba_utils.denoiser import Denoiser
-from taba_utils.models.registry import FAMILIES, Entry, find_entry
+from taba_utils.models.places import refuse_pointer
+from taba_utils.models.registry import FAMILIES, PIPELINE, ZOO, Entry, find_entry
 
 
 def load_model(
-    name: str, device: str | torch.device = "cpu", source: str | Path | None = None, **options: object
+    name: str | Path,
+    device: str | torch.device = "cpu",
+    source: str | Path | None = None,
+    **options: object,
 ) -> Denoiser:
-    """A model of the zoo, ready to sample.
+    """A model of the zoo, or any diffusers pipeline of a known family, ready to sample.
+
+    The families are unconditional pixels (DDPM and DDIM pipelines, or the folder of a UNet2DModel with the scheduler's
+    configuration beside it), LDM, DiT, IF stage I, and Stable Diffusion 1 and 2. Levels, clipping and prediction type
+    are those of the pipeline's own scheduler, as diffusers' DDIM takes them (`taba_utils.models.chain`). A value in
+    any of its files is honoured or refused by name.
 
     Args:
-        name: one of `list_models()`; with `source`, the family of the weights there.
+        name: one of `list_models()`, or a folder or hub id of a pipeline. With `source`, an entry of `list_models()`.
         device: where it runs. On a GPU this switches off TensorFloat-32 of convolutions for the whole process:
             TensorFloat-32, PyTorch's default, keeps ten bits of the mantissa.
         source: folder, file or hub id of weights to use instead of the registered ones.
         options: for the family: `guidance_scale` (w, 1 as in the paper) of conditional models; `prompts` of IF
             (default: the lines of if-prompts.txt in `weights_dir()`); `step` of mini-adm-s, one of
-            `mini.checkpoints()`, for the weights after that many steps of training; and what diffusers'
-            `from_pretrained` takes for the paper's latent models and IF.
+            `mini.checkpoints()`, for the weights after that many steps of training. Of pipelines also: `scheduler`,
+            fields of the scheduler that replace the file's; `torch_dtype` of the weights (levels stay float64, states
+            float32); where and how `from_pretrained` finds files (`local_files_only`, `cache_dir`, `variant`, ...).
 
     Raises:
-        ValueError: unknown name, or an option that the model does not have.
+        ValueError: unknown name, an option that the model does not have, a value in a pipeline's files that is not
+            supported, or weights that do not fit.
         FileNotFoundError: the weights are not there; says where they were looked for and what to do.
     """
-    entry = find_entry(name)
-    _check_guidance(entry, options)
-    place = _registered(entry) if source is None else _given(entry, source)
-    load = _loader(entry, place, device, options)
+    entry = None if source is None and _is_pipeline(name) else find_entry(str(name))
+    if entry is None:
+        place, load = name, pkgutil.resolve_name(PIPELINE)
+    else:
+        _check_guidance(entry, options)
+        place = _registered(entry) if source is None else _given(entry, source)
+        load = _loader(entry, place, device, options)
     if torch.device(device).type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
     return load(entry, place, device, **options)
+
+
+def _is_pipeline(name: str | Path) -> bool:
+    """Whether a name is a place and none of the zoo; raises FileNotFoundError for a path that is no folder."""
+    if isinstance(name, str) and (name in ZOO or not any(mark in name for mark in "/\\~")):
+        return name not in ZOO and Path(name).is_dir()
+    place, spelt = Path(name).expanduser(), str(name)
+    if not place.is_dir() and (place.exists() or spelt[:1] in "/.~" or spelt.count("/") != 1):
+        raise FileNotFoundError(f"no pipeline in {place}: expected a folder with model_index.json")
+    return True
 
 
 def _loader(entry: Entry, place, device, options: dict[str, object]) -> Callable[..., Denoiser]:
@@ -71,6 +95,7 @@ def _given(entry: Entry, source: str | Path) -> Path | str:
         wanted = "" if (place / "config.json").exists() else "config.json and *.safetensors there"
     if wanted:
         raise FileNotFoundError(f"no weights of {entry.name} in {place}: expected {wanted}")
+    refuse_pointer(place)
     return place
 
 

@@ -30,7 +30,7 @@ def for_evaluation(network: Network, device: str | torch.device) -> Network:
 
 
 def predict(network: ModelMixin, x: torch.Tensor, timestep: torch.Tensor, **conditions) -> torch.Tensor:
-    """ε_θ(x, t, c) of a diffusers network that predicts noise, in the dtype of `x`.
+    """What a diffusers network returns for x at t, in the dtype of `x`.
 
     Args:
         network: computes in its own dtype; a learned variance in its output is dropped.
@@ -47,6 +47,9 @@ def predict(network: ModelMixin, x: torch.Tensor, timestep: torch.Tensor, **cond
 
 
 def space(network: ModelMixin) -> tuple[int, int, int]:
-    """(C, H, W) that a diffusers network works on."""
-    config = network.config
-    return config["in_channels"], config["sample_size"], config["sample_size"]
+    """(C, H, W) that a diffusers network works on; raises ValueError if its configuration does not say."""
+    size = network.config["sample_size"]
+    if size is None:
+        raise ValueError("sample_size of the network's config.json must be a size, got None")
+    height, width = (size, size) if isinstance(size, int) else size
+    return network.config["in_channels"], height, width

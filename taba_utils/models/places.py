@@ -16,3 +16,14 @@ def weights_dir() -> Path:
 def prompts_file() -> Path:
     """File with IF's prompts, one a line (the paper: Recap-COCO-30K)."""
     return weights_dir() / "if-prompts.txt"
+
+
+def refuse_pointer(file: Path) -> None:
+    """Raise ValueError for a file that git-lfs left in the place of a large one."""
+    if not file.is_file():
+        return
+    with file.open("rb") as opened:
+        if opened.read(24) == b"version https://git-lfs.":
+            raise ValueError(
+                f"{file} is a pointer of git-lfs, not the file itself: get it with `git lfs pull`"
+            )

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 GARMENTS = "Fashion-MNIST in colour"
 
+PIPELINE = "taba_utils.models.pipelines:load_pipeline"
+
 FAMILIES = {
     "gaussian": "taba_utils.models.gaussian:load_gaussian",
     "mini-adm": "taba_utils.models.mini:load_mini_adm",
@@ -23,9 +25,9 @@ FAMILIES = {
     "mini-dit": "taba_utils.models.mini:load_mini_dit",
     "mini-if": "taba_utils.models.mini:load_mini_if",
     "openai": "taba_utils.models.adm:load_adm",
-    "ldm": "taba_utils.models.ldm:load_ldm",
-    "dit": "taba_utils.models.dit:load_dit",
-    "if": "taba_utils.models.deepfloyd_if:load_if",
+    "ldm": PIPELINE,
+    "dit": PIPELINE,
+    "if": PIPELINE,
 }
 """Family -> "module:function", imported at first use; (entry, source, device, **options) -> Denoiser."""
 
@@ -47,7 +49,7 @@ class Entry:
         shipped: the weights lie in the package.
         checkpoint: name of OpenAI's file; the converted file is looked for in `weights_dir()`.
         hub: id of the repository on the Hugging Face hub.
-        settings: what else the family's loader needs; OpenAI's flags.
+        settings: what else the family's loader needs: OpenAI's flags, or changed fields of a pipeline's scheduler.
     """
 
     name: str
