@@ -38,7 +38,7 @@ def mini_autoencoder() -> AutoencoderKL:
 
 def mini_ldm() -> UNet2DModel:
     """U-Net of mini-ldm: 4x16x16, attention at 8x8."""
-    return _unet(LATENT[1], LATENT[0], widths=(48, 96), attention=(1,))
+    return _unet(LATENT[1], LATENT[0], widths=(32, 64), attention=(1,))
 
 
 def mini_dit() -> DiTTransformer2DModel:
@@ -48,9 +48,9 @@ def mini_dit() -> DiTTransformer2DModel:
         in_channels=LATENT[0],
         out_channels=LATENT[0],
         patch_size=2,
-        num_attention_heads=5,
+        num_attention_heads=4,
         attention_head_dim=32,
-        num_layers=6,
+        num_layers=5,
         num_embeds_ada_norm=len(CLASSES),
     )
     for block in transformer.transformer_blocks:  # the loss drops classes, the same ones in every block

@@ -45,10 +45,10 @@ RECIPES = {
     "mini-features": Recipe(4000, batch_size=128),
     "mini-clip": Recipe(2000, batch_size=128),
     "mini-autoencoder": Recipe(3000),
-    "mini-adm": Recipe(10_000),
+    "mini-adm": Recipe(5000),
     "mini-adm-s": Recipe(10_000, keep=KEPT),
-    "mini-ldm": Recipe(10_000),
-    "mini-dit": Recipe(10_000),
-    "mini-if": Recipe(10_000),
+    "mini-ldm": Recipe(8000),
+    "mini-dit": Recipe(8000),
+    "mini-if": Recipe(5000),
 }
-"""An hour to an hour and a half of two cores for each diffusion model."""
+"""About 100 minutes of one core for each diffusion model, which fixed the numbers of steps before any run."""
