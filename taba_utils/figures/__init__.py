@@ -2,6 +2,7 @@
 
 from taba_utils.figures.correlation import correlations
 from taba_utils.figures.editing import edits, improvement
+from taba_utils.figures.forest import forest
 from taba_utils.figures.inversion import (
     error_over_levels,
     error_over_num_steps,
@@ -33,6 +34,7 @@ __all__ = [
     "error_over_num_steps",
     "error_per_step",
     "exact_first_steps",
+    "forest",
     "gain_of_exact_steps",
     "gain_over_variance",
     "improvement",

@@ -1,61 +1,124 @@
-"""What a claim's margins say: an estimate, its confidence interval, a verdict."""
+"""Effects: what is asked of the numbers, and how surely a run answers."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy import stats
 
-MOST = 100_000  # margins beyond which nobody will measure
+from taba_utils.paper.effects import effect as papers_effect
+
+ALPHA = 0.05  # family-wise, over the verdicts of a profile
+AGREES, DISAGREES, UNDECIDED = "agrees", "disagrees", "undecided"
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A statement that holds if its margin is positive.
+class Statement:
+    """A line of `statements.toml`.
 
     Attributes:
-        text: the statement, with where the paper makes it.
-        margins: one number per seed, or per image where images are independent.
-        of: what there is one margin of, in the plural.
+        id: such as "2a".
+        where: table, figure or section of the paper.
+        text: the effect δ; the paper says δ > 0 where `verdict` is true.
+        unit: what is replicated, in the singular.
+        verdict: whether δ is judged. A quantity of which the paper gives only a vague word is not.
+        paper: what the paper says where it prints no number.
     """
 
+    id: str
+    where: str
     text: str
-    margins: tuple[float, ...]
-    of: str = "seeds"
+    unit: str
+    verdict: bool = False
+    paper: str = ""
+
+
+@cache
+def statements() -> dict[str, Statement]:
+    """All statements by id, in the order of the paper."""
+    lines = tomllib.loads((Path(__file__).parent / "statements.toml").read_text(encoding="utf-8"))
+    return {key: Statement(key, **line) for key, line in lines.items()}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95% confidence interval (Student's t over the units).
+
+    Attributes:
+        mean: over the units.
+        low, high: the interval; infinite for a single unit.
+        p: two-sided, of the hypothesis that the mean is zero; 1 for a single unit.
+        count: number of units.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Estimate:
+        """Of one value a unit. A NaN among the values makes everything NaN but p, which is 1."""
+        x = np.asarray(values, dtype=float)
+        mean, count = float(x.mean()), len(x)
+        if count == 1 or not math.isfinite(mean):
+            limit = math.inf if math.isfinite(mean) else math.nan
+            return cls(mean, -limit, limit, 1.0, count)
+        if np.ptp(x) == 0:  # nothing varies: Student's t is not defined
+            return cls(mean, mean, mean, float(mean == 0), count)
+        test = stats.ttest_1samp(x, 0.0)
+        low, high = test.confidence_interval(0.95)
+        return cls(mean, float(low), float(high), float(test.pvalue), count)
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The answer of a run to one statement about one model.
+
+    Attributes:
+        statement: an id of `statements()`.
+        model: its name.
+        estimate: of δ.
+        at: what else the effect is of, such as {"T": 10} or {"judge": "mini-features"}.
+    """
+
+    statement: str
+    model: str
+    estimate: Estimate
+    at: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def mean(self) -> float:
-        """Mean margin."""
-        return float(np.mean(self.margins))
+    def name(self) -> str:
+        """ "8, mini-adm, T = 10, image to noise": new in a run."""
+        words = [value if isinstance(value, str) else f"{key} = {value}" for key, value in self.at.items()]
+        return ", ".join([self.statement, self.model, *words])
 
     @property
-    def standard_error(self) -> float:
-        """Standard error of the mean; infinite for a single margin."""
-        count = len(self.margins)
-        return float(np.std(self.margins, ddof=1) / math.sqrt(count)) if count > 1 else math.inf
-
-    @property
-    def verdict(self) -> str:
-        """ "holds" if the mean's 95% confidence interval (Student's t) lies above zero, "does not hold" if below."""
-        decided = abs(self.mean) > _half_width(len(self.margins)) * self.standard_error
-        if not decided:  # nor if either is NaN
-            return "undecided"
-        return "holds" if self.mean > 0 else "does not hold"
-
-    @property
-    def needed(self) -> float:
-        """Number of margins that would decide, with this mean and this standard deviation.
-
-        NaN if more than 100,000 are needed, or if there is only one margin.
-        """
-        numbers = np.arange(2, MOST + 1)
-        errors = self.standard_error * np.sqrt(len(self.margins) / numbers)
-        enough = numbers[abs(self.mean) > _half_width(numbers) * errors]
-        return float(enough[0]) if len(enough) else math.nan
+    def paper(self) -> float:
+        """The paper's own value, for the model that this one stands for; NaN where it prints none."""
+        return papers_effect(self.statement, self.model, **self.at)
 
 
-def _half_width(count):
-    """Half-width of a 95% confidence interval in standard errors: 4.3 for three margins, 2 for many."""
-    return stdtrit(count - 1, 0.975)
+def verdicts(estimates: Sequence[Estimate]) -> list[str]:
+    """One verdict an effect, Holm-corrected over all of them: 95% family-wise.
+
+    `AGREES`: the effect is above zero. `DISAGREES`: below. `UNDECIDED`: the corrected test does not tell.
+    """
+    if not estimates:
+        return []
+    from statsmodels.stats.multitest import multipletests
+
+    decided = multipletests([one.p for one in estimates], alpha=ALPHA, method="holm")[0]
+    signs = [AGREES if one.mean > 0 else DISAGREES for one in estimates]
+    return [sign if sure else UNDECIDED for sign, sure in zip(signs, decided, strict=True)]

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from taba_utils.report.effects import Effect, Estimate
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 NEUTRAL = {
     "device",
@@ -41,17 +43,19 @@ class Findings:
         parameters: those that determine numbers.
         models: name -> digest of the weights.
         versions: package -> version.
-        claims: claim -> verdict.
         numbers: name -> one value per seed.
-        resolutions: name -> the least amount by which the number can change (0: any).
+        effects: name -> answer to a statement.
+        resolutions: name of a number or effect -> the least amount by which it can change (0: any).
+        cells: name of a number -> the cell of the paper's table that it is our version of.
     """
 
     parameters: dict[str, Any]
     models: dict[str, str]
     versions: dict[str, str]
-    claims: dict[str, str]
     numbers: dict[str, list[float]]
+    effects: dict[str, Effect]
     resolutions: dict[str, float]
+    cells: dict[str, dict[str, Any]]
 
 
 def compare(found: Findings, profile: str | None, notebook: str) -> str:
@@ -75,14 +79,12 @@ def compare(found: Findings, profile: str | None, notebook: str) -> str:
     if other := _other_conditions(found, reference):
         return f"not compared: {other} in {label}"
     if _mode() == "tolerance":
-        _write(path, _widened(reference, found.numbers))
-    differences = [
-        *_moved_numbers(found.numbers, reference["numbers"]),
-        *_changed_claims(found.claims, reference),
-    ]
+        _write(path, _widened(reference, found))
+    stored = reference["numbers"] | reference["effects"]
+    differences = [*_moved(found.numbers | _limits(found.effects), stored)]
     if differences:
         return "\n".join([f"differs from {label}:", *differences])
-    return f"all {len(found.numbers)} numbers and {len(found.claims)} verdicts agree with {label}"
+    return f"all {len(found.numbers)} numbers and {len(found.effects)} effects agree with {label}"
 
 
 def reference_places(profile: str, notebook: str) -> list[Path]:
@@ -122,22 +124,56 @@ def _as_reference(found: Findings) -> dict:
             "values": [_rounded(value, 7) for value in values],
             "mean": _rounded(np.mean(values), 7),
             "spread": _rounded(np.std(values, ddof=1), 3) if len(values) > 1 else None,
-            "tolerance": _rounded(max(_least_tolerance(values), CLOSE_CALLS * found.resolutions[name]), 3),
+            "tolerance": _tolerance(values, found.resolutions[name]),
         }
+        | ({"cell": found.cells[name]} if name in found.cells else {})
         for name, values in found.numbers.items()
+    }
+    effects = {
+        name: {
+            "statement": effect.statement,
+            "model": effect.model,
+            "at": dict(effect.at),
+            "values": [_rounded(value, 7) for value in limits],
+            "p": _rounded(effect.estimate.p, 3),
+            "count": effect.estimate.count,
+            "tolerance": _tolerance(limits, found.resolutions[name]),
+        }
+        for (name, effect), limits in zip(found.effects.items(), _limits(found.effects).values(), strict=True)
     }
     return {
         "parameters": found.parameters,
         "models": found.models,
         "versions": found.versions,
-        "claims": found.claims,
+        "effects": effects,
         "numbers": numbers,
     }
 
 
-def _widened(reference: dict, numbers: dict[str, list[float]]) -> dict:
-    for name, stored in reference["numbers"].items():
-        pairs = zip(stored["values"], numbers.get(name, []), strict=False)
+def stored_effects(reference: dict) -> dict[str, Effect]:
+    """Name -> effect of a reference, as a run had it."""
+    found = {}
+    for name, it in reference["effects"].items():
+        mean, low, high = it["values"] if len(it["values"]) == 3 else (it["values"][0], -math.inf, math.inf)
+        found[name] = Effect(
+            it["statement"], it["model"], Estimate(mean, low, high, it["p"], it["count"]), it["at"]
+        )
+    return found
+
+
+def _limits(effects: dict[str, Effect]) -> dict[str, list[float]]:
+    """Name -> estimate and both ends of its interval; the estimate alone where a single unit leaves no interval."""
+    found = {}
+    for name, effect in effects.items():
+        one = effect.estimate
+        found[name] = [one.mean, one.low, one.high] if one.count > 1 else [one.mean]
+    return found
+
+
+def _widened(reference: dict, found: Findings) -> dict:
+    here = found.numbers | _limits(found.effects)
+    for name, stored in (reference["numbers"] | reference["effects"]).items():
+        pairs = zip(stored["values"], here.get(name, []), strict=False)
         moved = [SAFETY * abs(a - b) for a, b in pairs if math.isfinite(a - b)]
         stored["tolerance"] = _rounded(max([stored["tolerance"], *moved]), 3)
     return reference
@@ -154,10 +190,10 @@ def _other_conditions(found: Findings, reference: dict) -> str:
     return ""
 
 
-def _moved_numbers(numbers: dict[str, list[float]], stored: dict) -> Iterator[str]:
-    for name in sorted(stored.keys() - numbers.keys()):
+def _moved(found: dict[str, list[float]], stored: dict) -> Iterator[str]:
+    for name in sorted(stored.keys() - found.keys()):
         yield f"  {name}: missing from this run"
-    for name, values in numbers.items():
+    for name, values in found.items():
         if name not in stored:
             yield f"  {name}: not in the reference"
             continue
@@ -166,22 +202,15 @@ def _moved_numbers(numbers: dict[str, list[float]], stored: dict) -> Iterator[st
             yield f"  {name}: {_short(values)} here, {_short(there)} there, allowed difference {allowed:g}"
 
 
-def _changed_claims(claims: dict[str, str], reference: dict) -> Iterator[str]:
-    stored = reference["claims"]
-    for text in sorted(claims.keys() | stored.keys()):
-        if claims.get(text) != stored.get(text):
-            here, there = (verdicts.get(text, "not stated") for verdicts in (claims, stored))
-            yield f"  {text}: {here} here, {there} there"
-
-
 def _agree(here: list[float], there: list[float], allowed: float) -> bool:
     differences = [a - b for a, b in zip(here, there, strict=False)]
     near = all(math.isfinite(difference) and abs(difference) <= allowed for difference in differences)
     return near and len(here) == len(there)
 
 
-def _least_tolerance(values: list[float]) -> float:
-    return max(LEAST_ABSOLUTE, LEAST_RELATIVE * max(map(abs, values)))
+def _tolerance(values: list[float], resolution: float) -> float:
+    least = max(LEAST_ABSOLUTE, LEAST_RELATIVE * max(map(abs, values)))
+    return _rounded(max(least, CLOSE_CALLS * resolution), 3)
 
 
 def _rounded(value: Any, digits: int) -> float:

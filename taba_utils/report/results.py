@@ -1,66 +1,186 @@
-"""RESULTS.md, made from the committed references."""
+"""RESULTS.md and its picture, made from the committed references."""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from taba_utils import paper
+from taba_utils.paper.effects import cell
+from taba_utils.report.effects import Effect, statements, verdicts
+from taba_utils.report.references import stored_effects
 
 HEAD = """# Results
 
-Claims of the paper on the embedded models, from the committed references. `make reference` writes this page. Each cell is a verdict
-on a claim's margin, which is positive where the claim holds.
+This page is made from `references/{profile}/` by `make reference`. The profile `{profile}` {says}
 
-- *holds*: the 95% confidence interval of the mean margin (Student's t) lies above zero.
-- *does not hold*: the interval lies below zero.
-- *undecided*: the interval contains zero.
-- A star: the verdict is from a profile with more images and seeds (`params/`). Seeds were added there where fewer had left a claim
-  undecided, without a correction for looking twice ([docs/experiments.md](docs/experiments.md)).
-- Three exact steps *help* if they close at least a twentieth of the gap between latent and noise.
+How to read it:
 
-Each notebook prints its margins, their standard errors, and of how many seeds or images they are.
+- *estimate*: the effect δ of a statement, then its 95% confidence interval (Student's t over the units).
+- *units*: what was replicated, and how often. A set is the images of one seed.
+- *paper*: δ computed from the paper's own table, for the model that ours stands for. A dash: the paper prints no numbers for it.
+- *verdict*: the paper says δ > 0. *agrees* and *disagrees* are decided by the test that δ = 0, corrected with Holm's method over all
+  {count} verdicts of the profile (family-wise 95%). *undecided* is a result: no images are added because of it.
+- A statement without a verdict is a number for which the paper gives only a word.
+
+Intervals over noise say nothing about another network. [docs/experiments.md](docs/experiments.md) says how the networks were trained.
+
+![Forest plot of all statements](figures/results.png)
 
 """
-PROFILES = ("mini", "mini-large", "mini-dit-large", "mini-if-large")
-"""Profiles in the table; of a claim, the last one that states it counts."""
+SAYS = {
+    "mini": "is what the notebooks run by themselves: small sets of images, minutes on two cores.",
+    "full": "has the paper's own N and T wherever the embedded data allow.",
+}
+TABLES = {
+    2: "Correlations (Sec. 3.2)",
+    3: "Angles (Sec. 3.3)",
+    4: "Variance (Sec. 3.3)",
+    5: "Plain areas (Sec. 3.3)",
+    6: "Error of the prediction (Sec. 3.4)",
+    7: "Edits (Sec. 4.2)",
+    10: "Angles over T (App. B)",
+}
+"""Tables of the paper whose cells are set beside ours one by one; the cells of the other tables are statements."""
 
 
-def claims_markdown(folder: Path, *larger: Path) -> str:
-    """The verdicts of all references in a folder as a table: a row a claim, a column a model.
+@dataclass(frozen=True)
+class Answer:
+    """An effect of a profile with what is said of it.
+
+    Attributes:
+        notebook: that measured it.
+        effect: statement, model, estimate.
+        verdict: "" for a statement that carries none.
+    """
+
+    notebook: str
+    effect: Effect
+    verdict: str
+
+
+def references(folder: Path) -> dict[str, dict[str, Any]]:
+    """Notebook -> its reference, in the order of the notebooks."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+
+
+def answers(stored: Mapping[str, dict]) -> list[Answer]:
+    """All effects of a profile, with verdicts that are corrected over all of them.
 
     Args:
-        folder: of references, such as `references/mini`.
-        larger: folders of references of more and more images. A verdict of a later folder replaces the earlier
-            verdict of the same claim, and gets a star.
+        stored: of `references`.
     """
-    rows = _verdicts(folder)
-    for key, verdicts in (item for other in larger for item in _verdicts(other).items()):
-        rows.setdefault(key, {}).update({model: f"{verdict}*" for model, verdict in verdicts.items()})
-    models = list(dict.fromkeys(model for verdicts in rows.values() for model in verdicts))
-    lines = [f"| claim | {' | '.join(models)} | notebook |", "| --- |" + " --- |" * (len(models) + 1)]
-    for (name, claim), verdicts in rows.items():
-        cells = " | ".join(verdicts.get(model, "-") for model in models)
-        lines.append(f"| {claim} | {cells} | [{name[:2]}](notebooks/{name}.ipynb) |")
-    return "\n".join(lines)
+    found = [(name, effect) for name, it in stored.items() for effect in stored_effects(it).values()]
+    judged = [effect.estimate for _, effect in found if statements()[effect.statement].verdict]
+    said = iter(verdicts(judged))
+    return [
+        Answer(name, effect, next(said) if statements()[effect.statement].verdict else "")
+        for name, effect in found
+    ]
 
 
-def _verdicts(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
-    """(notebook, claim without its model) -> verdict by model."""
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for path in sorted(folder.glob("*.json")):
-        reference = json.loads(path.read_text(encoding="utf-8"))
-        for text, verdict in reference["claims"].items():
-            named = [model for model in reference["models"] if text.startswith((f"{model}: ", f"{model}, "))]
-            model = named[0] if named else reference["parameters"]["model"]
-            claim = text[len(model) + 2 :] if named else text
-            rows.setdefault((path.stem, claim), {})[model] = verdict
-    return rows
+def profile_of(root: Path) -> str:
+    """The profile that is quoted: `full` once it has been run, else `mini`."""
+    return "full" if (root / "references" / "full").is_dir() else "mini"
 
 
 def results_markdown(root: Path) -> str:
-    """The whole of RESULTS.md, from the folders in `root`/references."""
-    return HEAD + claims_markdown(*(root / "references" / profile for profile in PROFILES)) + "\n"
+    """The whole of RESULTS.md, from the references in `root`."""
+    profile = profile_of(root)
+    stored = references(root / "references" / profile)
+    found = answers(stored)
+    count = sum(bool(one.verdict) for one in found)
+    blocks = [HEAD.format(profile=profile, says=SAYS[profile], count=count).rstrip()]
+    for name, reference in stored.items():
+        blocks.append(f"## [{_title(root, name)}](notebooks/{name}.ipynb)")
+        blocks.append(_conditions(reference["parameters"]))
+        blocks += _cells(reference)
+        own = [one for one in found if one.notebook == name]
+        blocks += (
+            [_effects(own)] if own else ["Exploratory: this notebook answers no statement of the paper."]
+        )
+    return "\n\n".join(blocks) + "\n"
 
 
 def write_results(root: Path) -> None:
-    """Write RESULTS.md."""
+    """Write RESULTS.md, its forest plot."""
+    from taba_utils import figures
+
     (root / "RESULTS.md").write_text(results_markdown(root), encoding="utf-8")
+    found = [one for one in answers(references(root / "references" / profile_of(root))) if one.verdict]
+    effects, labels = [one.effect for one in found], [_row(one.effect) for one in found]
+    figure = figures.forest(effects, [one.verdict for one in found], labels)
+    figures.save(figure, "results", root / "figures")
+
+
+def _row(effect: Effect) -> str:
+    """What the effects of several models have in common."""
+    about = statements()[effect.statement]
+    words = [str(value) for key, value in effect.at.items() if key != "judge"]
+    return ", ".join([f"{effect.statement}  {about.where}", *words])
+
+
+def _title(root: Path, name: str) -> str:
+    text = (root / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
+    first = json.loads(text)["cells"][0]["source"]
+    return "".join(first).splitlines()[0].removeprefix("# ")
+
+
+def _conditions(parameters: Mapping[str, Any]) -> str:
+    shown = {key: value for key, value in parameters.items() if key not in ("model", "models", "judges")}
+    return ", ".join(f"{key} = {value}" for key, value in shown.items()) + "."
+
+
+def _cells(reference: dict) -> Iterator[str]:
+    """A table for each table of the paper of which this notebook has its own version."""
+    own = [it for it in reference["numbers"].values() if "cell" in it]
+    for number in sorted({it["cell"]["table"] for it in own}):
+        rows: dict[str, dict[str, str]] = {}
+        for it in own:
+            keys = {key: value for key, value in it["cell"].items() if key not in ("table", "model")}
+            if it["cell"]["table"] == number:
+                label = ", ".join(f"T = {value}" if key == "T" else str(value) for key, value in keys.items())
+                printed = cell(number, it["cell"]["model"], **_as_printed(keys))
+                rows.setdefault(label, {})[it["cell"]["model"]] = f"{it['mean']:.3g} ({_number(printed)})"
+        models = list(dict.fromkeys(model for row in rows.values() for model in row))
+        lines = [f"| Tab. {number} | {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
+        lines += [
+            f"| {label} | {' | '.join(row.get(model, '-') for model in models)} |"
+            for label, row in rows.items()
+        ]
+        caption = f"**Tab. {number}, {TABLES[number]}**: ours (the paper's {_stand_ins(models)})."
+        yield caption
+        yield "\n".join(lines)
+
+
+def _as_printed(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of the paper's table: the judge that we used is not one of them."""
+    return {key: value for key, value in keys.items() if key != "judge"}
+
+
+def _stand_ins(models: list[str]) -> str:
+    return ", ".join(paper.EMBEDDED.get(model, "none") for model in models)
+
+
+def _effects(found: list[Answer]) -> str:
+    lines = [
+        "| statement | δ | estimate | units | paper | verdict |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for one in found:
+        about, estimate = statements()[one.effect.statement], one.effect.estimate
+        units = f"{estimate.count} {about.unit}{'s' if estimate.count > 1 else ''}"
+        printed = about.paper or _number(one.effect.paper)
+        lines.append(
+            f"| {one.effect.name} | {about.text} ({about.where}) | {estimate} | {units} | {printed} |"
+            f" {one.verdict or '-'} |"
+        )
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3g}"

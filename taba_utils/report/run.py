@@ -1,18 +1,20 @@
-"""One run of a notebook: its models, the numbers and claims it states, what it cost."""
+"""One run of a notebook: its models, its numbers and effects, what it cost."""
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Iterable
 from importlib.metadata import version
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 
 from taba_utils.denoiser import Denoiser
 from taba_utils.report import references
-from taba_utils.report.effects import Claim
+from taba_utils.report.effects import Effect, Estimate, statements
 from taba_utils.studies.models import Models
 
 PACKAGES = ("torch", "diffusers", "numpy")  # whose versions a run states
@@ -28,7 +30,7 @@ class Run:
     Attributes:
         models: the run's denoisers, each loaded at its first use.
         numbers: name -> one value per seed.
-        claims: in the order in which they were stated.
+        effects: name -> answer to a statement of `statements.toml`.
     """
 
     def __init__(self, name: str, parameters: SimpleNamespace):
@@ -48,14 +50,17 @@ class Run:
         self.digests: dict[str, str] = {}
         self.numbers: dict[str, list[float]] = {}
         self.resolutions: dict[str, float] = {}
-        self.claims: list[Claim] = []
+        self.effects: dict[str, Effect] = {}
+        self.cells: dict[str, dict[str, Any]] = {}
         self._began = time.monotonic()
 
     def record_model(self, denoiser: Denoiser) -> None:
         """Note which weights the numbers come from."""
         self.digests[denoiser.name] = denoiser.digest[:16]
 
-    def record(self, name: str, values: Iterable[float], resolution: float = 0.0) -> None:
+    def record(
+        self, name: str, values: Iterable[float], resolution: float = 0.0, cell: tuple | None = None
+    ) -> None:
         """Note a number.
 
         Args:
@@ -63,46 +68,69 @@ class Run:
             values: one per seed.
             resolution: the least amount by which the number can change: 1/N for a share of N images. Rounding may
                 turn a close call, and a reference allows three of them.
+            cell: (number of a table of the paper, model, {column: value}) where the number is our version of a
+                printed one; RESULTS.md sets them beside each other.
 
         Raises:
             ValueError: the name is taken, or there is no value.
         """
         self.numbers[_new(name, self.numbers)] = _floats("values", name, values)
         self.resolutions[name] = resolution
+        if cell is not None:
+            number, model, keys = cell
+            self.cells[name] = {"table": number, "model": model, **keys}
 
-    def claim(self, text: str, margins: Iterable[float], of: str = "seeds") -> None:
-        """State a claim.
+    def effect(
+        self, statement: str, model: str, values: Iterable[float], *, resolution: float = 0.0, **at: Any
+    ) -> None:
+        """Answer a statement of `statements.toml` about one model.
 
         Args:
-            text: the statement, with where the paper makes it; new in this run.
-            margins: positive where the claim holds; one per seed, or one per image of all seeds. An image depends
-                on (seed, image) alone, and is as independent of the others as a seed is.
-            of: what there is one margin of, in the plural.
+            statement: its id.
+            model: a name.
+            values: δ, one per unit of replication, which `statements()[statement].unit` names.
+            resolution: as of `record`.
+            at: what else the effect is of: T, k, direction, quantity, judge; new in this run, all together.
 
         Raises:
-            ValueError: the text is taken, or there is no margin.
+            ValueError: no such statement, no value, or the run has answered it already.
         """
-        new = _new(text, [claim.text for claim in self.claims])
-        self.claims.append(Claim(new, tuple(_floats("margins", text, margins)), of))
+        if statement not in statements():
+            raise ValueError(f"statement must be one of {list(statements())}, got {statement!r}")
+        found = Effect(statement, model, Estimate.of(_floats("values", statement, values)), at)
+        self.resolutions[_new(found.name, self.effects)] = resolution
+        self.effects[found.name] = found
 
-    def claims_table(self) -> pd.DataFrame:
-        """Claim by claim: verdict, mean margin, its standard error, of how many, and how many would decide."""
-        rows = [
-            (c.text, c.verdict, c.mean, c.standard_error, f"{len(c.margins)} {c.of}", c.needed)
-            for c in self.claims
-        ]
-        columns = ["claim", "verdict", "margin", "standard error", "of", "needed"]
-        return pd.DataFrame(rows, columns=columns).set_index("claim").round(4).astype({"needed": "Int64"})
+    def effects_table(self) -> pd.DataFrame:
+        """Effect by effect: estimate, 95% confidence interval, number of units, and the paper's value.
 
-    def verdicts(self) -> str:
-        """One line a claim; text that does not change in the last digits."""
-        return "\n".join(f"{claim.verdict}: {claim.text}" for claim in self.claims)
+        Verdicts are corrected over all effects of a profile: they stand in RESULTS.md.
+        """
+        rows = []
+        for name, effect in self.effects.items():
+            about, found = statements()[effect.statement], effect.estimate
+            row = {
+                "effect": name,
+                "δ": f"{about.text}{' (> 0)' if about.verdict else ''}",
+                "where": about.where,
+                "estimate": f"{found.mean:.3g}",
+                "95% interval": f"[{found.low:.3g}, {found.high:.3g}]",
+                "units": f"{found.count} {about.unit}{'s' if found.count > 1 else ''}",
+                "paper": about.paper or ("-" if math.isnan(effect.paper) else f"{effect.paper:.3g}"),
+            }
+            rows.append(row)
+        return pd.DataFrame(rows).set_index("effect")
 
     def check(self) -> str:
         """Compare with the committed reference, or write it; see `taba_utils.report.references`."""
-        verdicts = {claim.text: claim.verdict for claim in self.claims}
         found = references.Findings(
-            self.parameters, self.digests, _versions(), verdicts, self.numbers, self.resolutions
+            self.parameters,
+            self.digests,
+            _versions(),
+            self.numbers,
+            self.effects,
+            self.resolutions,
+            self.cells,
         )
         return references.compare(found, self.profile, self.name)
 
