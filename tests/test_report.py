@@ -8,8 +8,10 @@ import torch
 from scipy import stats
 
 from taba_utils.models.gaussian import half_plain
-from taba_utils.report import Claim, Run
-from taba_utils.report.results import claims_markdown
+from taba_utils.paper.effects import effect as papers_effect
+from taba_utils.report import Estimate, Run, references, statements, verdicts
+from taba_utils.report.references import stored_effects
+from taba_utils.report.results import profile_of, results_markdown, write_results
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def run(values=(1.0, 2.0, 3.0), margins=(1.0, 1.1, 0.9), num_steps=50, number="e
     )
     made.record_model(half_plain((1, 2, 2)))
     made.record(number, values)
-    made.claim("latents differ", margins)
+    made.effect("2a", "mini-adm", margins)
     return made
 
 
@@ -42,33 +44,64 @@ def written(monkeypatch, mode="update", **options):
 
 
 @pytest.mark.parametrize(
-    ("margins", "verdict"),
+    ("values", "verdict"),
     [
-        ((1.0, 1.1, 0.9), "holds"),
-        ((-1.0, -1.1, -0.9), "does not hold"),
+        ((1.0, 1.1, 0.9), "agrees"),
+        ((-1.0, -1.1, -0.9), "disagrees"),
         ((1.0, -1.0, 0.1), "undecided"),
-        ((1.0, 0.5, 0.1), "undecided"),  # two standard errors above zero: with three seeds not enough
-        ((1.0, 0.5, 0.1) * 2, "holds"),
+        ((1.0, 0.5, 0.1), "undecided"),  # two standard errors above zero: with three sets not enough
+        ((1.0, 0.5, 0.1) * 2, "agrees"),
         ((1.0,), "undecided"),
         ((float("nan"), 1.0), "undecided"),
         ((0.0, 0.0), "undecided"),
+        ((0.5, 0.5), "agrees"),
     ],
 )
-def test_a_claim_is_decided_by_a_95_percent_confidence_interval(margins, verdict):
-    assert Claim("", margins).verdict == verdict
+def test_a_single_statement_is_decided_by_its_95_percent_confidence_interval(values, verdict):
+    assert verdicts([Estimate.of(values)]) == [verdict]
 
 
-def test_the_seeds_that_would_decide_are_those_at_which_the_interval_leaves_zero():
-    margins = (1.0, 0.5, 0.1)
-    needed = int(Claim("", margins).needed)
-    spread, factor = np.std(margins, ddof=1), stats.t.ppf(0.975, [needed - 2, needed - 1])
-    assert factor[1] * spread / needed**0.5 < np.mean(margins) < factor[0] * spread / (needed - 1) ** 0.5
-    assert Claim("", (1.0, 1.1, 0.9)).needed == 2
-    assert math.isnan(Claim("", (1.0,)).needed) and math.isnan(Claim("", (0.0, 0.0)).needed)
+def test_the_interval_is_students():
+    values = (1.0, 0.5, 0.1)
+    found, half = Estimate.of(values), stats.t.ppf(0.975, 2) * np.std(values, ddof=1) / 3**0.5
+    assert (found.low, found.high) == pytest.approx((np.mean(values) - half, np.mean(values) + half))
+    assert found.count == 3
+
+
+def test_verdicts_are_corrected_over_all_statements():
+    close = Estimate.of((1.0, 0.5, 0.1) * 2)
+    assert 0.01 < close.p < 0.05
+    assert verdicts([close] * 5) == ["undecided"] * 5
+    sure = Estimate.of((-1.0, -1.01, -0.99) * 3)
+    assert verdicts([close, sure]) == ["agrees", "disagrees"]  # the larger p of two is not corrected
+
+
+def test_every_statement_of_the_protocol_has_a_text_and_a_unit():
+    assert {one.unit for one in statements().values()} == {"set", "image", "edit", "network"}
+    assert all(one.text and one.where for one in statements().values())
+
+
+@pytest.mark.parametrize(
+    ("statement", "model", "at", "value"),
+    [
+        ("2a", "mini-adm", {}, 0.382 - 0.039),
+        ("3c", "adm-256", {}, 83 - 90),
+        ("5b", "mini-dit", {}, 0.11),
+        ("6d", "mini-dit", {}, 0.32),  # the row of DiT says the opposite
+        ("7f", "mini-if", {"judge": "mini-clip"}, math.nan),  # placeholders
+        ("8", "mini-if", {"T": 100, "direction": "image to noise"}, 0.998),
+        ("9d", "mini-dit", {"quantity": "correlation"}, 0.07 / 0.16),
+        ("12s", "mini-dit", {"quantity": "Fréchet distance"}, 1.39 / 3.07),
+        ("2c", "mini-adm", {}, math.nan),
+        ("4", "galaxies-64", {}, math.nan),
+    ],
+)
+def test_the_papers_value_of_an_effect_comes_from_its_tables(statement, model, at, value):
+    assert papers_effect(statement, model, **at) == pytest.approx(value, nan_ok=True, abs=1e-9)
 
 
 def test_a_run_agrees_with_the_reference_it_wrote(folder, monkeypatch):
-    verdict = "all 1 numbers and 1 verdicts agree with references/mini/nb.json"
+    verdict = "all 1 numbers and 1 effects agree with references/mini/nb.json"
     assert written(monkeypatch) == verdict
     assert run().check() == verdict
     assert stored(folder)["numbers"]["error"] == {
@@ -91,36 +124,6 @@ def test_a_share_may_move_by_three_of_its_smallest_changes(folder, monkeypatch):
     made.record("accuracy", (0.5, 0.75), resolution=1 / 64)
     made.check()
     assert stored(folder)["numbers"]["accuracy"]["tolerance"] == pytest.approx(3 / 64, rel=1e-2)
-
-
-def test_the_readmes_table_has_a_row_a_claim_and_a_column_a_model(tmp_path):
-    reference = {
-        "parameters": {"model": "a"},
-        "models": {"a": "", "b": ""},
-        "claims": {"a: it works": "holds", "b: it works": "undecided", "in general": "does not hold"},
-    }
-    (tmp_path / "01_nb.json").write_text(json.dumps(reference))
-    assert claims_markdown(tmp_path).splitlines() == [
-        "| claim | a | b | notebook |",
-        "| --- | --- | --- | --- |",
-        "| it works | holds | undecided | [01](notebooks/01_nb.ipynb) |",
-        "| in general | does not hold | - | [01](notebooks/01_nb.ipynb) |",
-    ]
-
-
-def test_verdicts_of_more_images_take_the_places_of_others_with_a_star(tmp_path):
-    said = {
-        "mini": {"a: x": "undecided", "b: x": "holds", "c: x": "undecided"},
-        "large": {"a: x": "undecided", "c: x": "holds"},
-        "larger": {"a: x": "does not hold"},
-    }
-    for name, claims in said.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "01_nb.json").write_text(
-            json.dumps({"models": dict.fromkeys("abc", ""), "claims": claims})
-        )
-    table = claims_markdown(*(tmp_path / name for name in said))
-    assert table.splitlines()[2:] == ["| x | does not hold* | holds | holds* | [01](notebooks/01_nb.ipynb) |"]
 
 
 def test_numbers_that_swap_seeds_are_named_though_their_mean_stays(folder, monkeypatch):
@@ -149,12 +152,21 @@ def test_numbers_that_are_new_or_gone_are_named(folder, monkeypatch):
     assert "other: not in the reference" in verdict
 
 
-def test_a_claim_that_turned_is_named(folder, monkeypatch):
+def test_an_effect_that_moved_is_named(folder, monkeypatch):
     written(monkeypatch)
-    assert "latents differ: undecided here, holds there" in run(margins=(1.0, -1.0, 0.0)).check()
+    assert "2a, mini-adm: 0," in run(margins=(1.0, -1.0, 0.0)).check()
     more = run()
-    more.claim("images differ", [-1.0, -1.1])
-    assert "images differ: does not hold here, not stated there" in more.check()
+    more.effect("10a", "mini-adm", [-1.0, -1.1], T=10)
+    assert "10a, mini-adm, T = 10: not in the reference" in more.check()
+
+
+def test_effects_come_back_from_a_reference_as_they_were(folder, monkeypatch):
+    written(monkeypatch)
+    made = run()
+    (again,) = stored_effects(stored(folder)).values()
+    (effect,) = made.effects.values()
+    assert (again.name, again.estimate.count) == (effect.name, 3)
+    assert again.estimate.low == pytest.approx(effect.estimate.low)
 
 
 def test_runs_with_other_parameters_or_weights_are_not_compared(folder, monkeypatch):
@@ -213,14 +225,18 @@ def test_an_unknown_mode_is_refused(folder, monkeypatch):
         written(monkeypatch, mode="updat")
 
 
-@pytest.mark.parametrize("note", [Run.record, Run.claim])
-def test_numbers_and_claims_have_names_of_their_own_and_at_least_one_value(note):
+def test_numbers_and_effects_have_names_of_their_own_and_at_least_one_value():
     made = Run("nb", SimpleNamespace())
-    note(made, "error", [1.0])
+    made.record("error", [1.0])
     with pytest.raises(ValueError, match="name must be new, got 'error' again"):
-        note(made, "error", [1.0])
+        made.record("error", [1.0])
     with pytest.raises(ValueError, match="must hold at least one number, one per seed, got none for 'empty'"):
-        note(made, "empty", [])
+        made.record("empty", [])
+    made.effect("2a", "mini-adm", [1.0])
+    with pytest.raises(ValueError, match="name must be new, got '2a, mini-adm' again"):
+        made.effect("2a", "mini-adm", [1.0])
+    with pytest.raises(ValueError, match=r"statement must be one of .*, got '2z'"):
+        made.effect("2z", "mini-adm", [1.0])
 
 
 def test_the_cost_is_one_line_with_seeds_versions_device_and_evaluations():
@@ -235,17 +251,52 @@ def test_the_cost_is_one_line_with_seeds_versions_device_and_evaluations():
         assert part in line
 
 
-def test_the_claims_table_and_the_verdicts_say_the_same():
+def test_the_table_of_effects_says_of_how_many_units_and_what_the_paper_has():
     made = run()
-    assert made.verdicts() == "holds: latents differ"
-    assert made.claims_table().loc["latents differ", "verdict"] == "holds"
-    assert made.claims_table().loc["latents differ", "margin"] == 1
+    made.effect("7a", "mini-dit", [0.1, 0.2, 0.3, -0.1], judge="mini-features")
+    table = made.effects_table()
+    assert table.loc["2a, mini-adm", ["estimate", "units", "paper"]].tolist() == ["1", "3 sets", "0.343"]
+    assert table.loc["7a, mini-dit, mini-features", ["units", "paper"]].tolist() == ["4 edits", "0.02"]
 
 
-def test_the_claims_table_says_of_how_many_a_claim_is():
+def written_profile(root, name="mini"):
+    folder = root / "references" / name
+    folder.mkdir(parents=True, exist_ok=True)
     made = run()
-    made.claim("edits differ", [0.1, 0.2, 0.3, -0.1], of="edits")
-    table = made.claims_table()
-    assert table.loc["edits differ", "of"] == "4 edits"
-    assert table.loc["edits differ", "needed"] == Claim("", (0.1, 0.2, 0.3, -0.1)).needed
-    assert table.loc["latents differ", "of"].endswith(" seeds")
+    made.record(
+        "mini-adm: top-20 correlation of latents", [0.3, 0.4], cell=(2, "mini-adm", {"quantity": "latent"})
+    )
+    made.effect("3e", "mini-adm", [0.5, 0.7])
+    found = references.Findings(
+        {"num_steps": 50}, {}, {}, made.numbers, made.effects, made.resolutions, made.cells
+    )
+    (folder / "02_nb.json").write_text(json.dumps(references._as_reference(found)))
+    (root / "notebooks").mkdir(exist_ok=True)
+    (root / "notebooks" / "02_nb.ipynb").write_text(
+        json.dumps({"cells": [{"source": ["# 02 · Latents\n", "text"]}]})
+    )
+
+
+def test_results_set_ours_beside_the_papers_and_judge_what_is_to_be_judged(tmp_path):
+    written_profile(tmp_path)
+    page = results_markdown(tmp_path)
+    assert "## [02 · Latents](notebooks/02_nb.ipynb)" in page
+    assert "**Tab. 2, Correlations (Sec. 3.2)**: ours (the paper's ADM-32)." in page
+    assert "| latent | 0.35 (0.382) |" in page
+    line = next(line for line in page.splitlines() if line.startswith("| 2a, mini-adm |"))
+    assert line.endswith("| 1 [0.752, 1.25] | 3 sets | 0.343 | agrees |")
+    line = next(line for line in page.splitlines() if line.startswith("| 3e, mini-adm |"))
+    assert line.endswith("| 2 images | 50% to 70% | - |")
+
+
+def test_results_quote_the_full_profile_once_it_is_there(tmp_path):
+    written_profile(tmp_path)
+    assert profile_of(tmp_path) == "mini"
+    written_profile(tmp_path, "full")
+    assert "`references/full/`" in results_markdown(tmp_path)
+
+
+def test_the_forest_has_a_row_a_statement_and_fits_every_mark(tmp_path):
+    written_profile(tmp_path)
+    write_results(tmp_path)
+    assert (tmp_path / "figures" / "results.png").exists()

@@ -126,7 +126,7 @@ def test_the_longest_notebooks_begin():
 STATES = """import taba_utils as taba
 p, run = taba.start("01_good")
 run.record("number", [p.batch_size / 1e9])
-run.claim("it works", [1.0, 1.1])
+run.effect("2a", "mini-adm", [1.0, 1.1])
 print(run.check())
 if p.figures_dir:
     open(f"{p.figures_dir}/fig.txt", "w").close()"""
@@ -141,7 +141,7 @@ def test_the_reference_run_writes_notebooks_references_pictures_table_and_tolera
     assert reference(root, jobs=1)
     number = json.loads((root / "references" / "mini" / "01_good.json").read_text())["numbers"]["number"]
     assert number == {"values": [6.4e-8], "mean": 6.4e-8, "spread": None, "tolerance": 1e-5}
-    agreed = "all 1 numbers and 1 verdicts agree with references/mini/01_good.json\n"
+    agreed = "all 1 numbers and 1 effects agree with references/mini/01_good.json\n"
     assert printed(root / "notebooks" / "01_good.ipynb") == agreed
     assert (root / "figures" / "fig.txt").exists()
-    assert "| it works | holds | [01](notebooks/01_good.ipynb) |" in (root / "RESULTS.md").read_text()
+    assert "| 2a, mini-adm |" in (root / "RESULTS.md").read_text()
