@@ -10,8 +10,9 @@ from scipy import stats
 from taba_utils.models.gaussian import half_plain
 from taba_utils.paper.effects import effect as papers_effect
 from taba_utils.report import Estimate, Run, references, statements, verdicts
+from taba_utils.report.readme import with_results, write_results
 from taba_utils.report.references import stored_effects
-from taba_utils.report.results import profile_of, results_markdown, write_results
+from taba_utils.report.results import profile_of, results_markdown
 
 
 @pytest.fixture
@@ -300,3 +301,11 @@ def test_the_forest_has_a_row_a_statement_and_fits_every_mark(tmp_path):
     written_profile(tmp_path)
     write_results(tmp_path)
     assert (tmp_path / "figures" / "results.png").exists()
+
+
+def test_the_readme_gets_the_results_between_its_marks_and_nothing_else_changes():
+    readme = "a\n<!-- results: made by make reference -->\nold\n<!-- end of results -->\nb\n"
+    made = with_results(readme, "new")
+    assert made == "a\n<!-- results: made by make reference -->\n\nnew\n\n<!-- end of results -->\nb\n"
+    assert with_results(made, "new") == made
+    assert with_results("no marks", "new") == "no marks"

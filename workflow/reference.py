@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from taba_utils.report.results import write_results
+from taba_utils.report.readme import write_results
 from workflow import selection
 from workflow.run import Job, paper, papermill, run
 

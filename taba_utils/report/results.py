@@ -1,4 +1,4 @@
-"""RESULTS.md and its picture, made from the committed references."""
+"""RESULTS.md and its forest plot, made from the committed references."""
 
 from __future__ import annotations
 
@@ -106,11 +106,10 @@ def results_markdown(root: Path) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def write_results(root: Path) -> None:
-    """Write RESULTS.md, its forest plot."""
+def write_forest(root: Path) -> None:
+    """Draw all judged statements into figures/results.png."""
     from taba_utils import figures
 
-    (root / "RESULTS.md").write_text(results_markdown(root), encoding="utf-8")
     found = [one for one in answers(references(root / "references" / profile_of(root))) if one.verdict]
     effects, labels = [one.effect for one in found], [_row(one.effect) for one in found]
     figure = figures.forest(effects, [one.verdict for one in found], labels)
@@ -138,21 +137,21 @@ def _conditions(parameters: Mapping[str, Any]) -> str:
 def _cells(reference: dict) -> Iterator[str]:
     """A table for each table of the paper of which this notebook has its own version."""
     own = [it for it in reference["numbers"].values() if "cell" in it]
-    for number in sorted({it["cell"]["table"] for it in own}):
+    for table in sorted({it["cell"]["table"] for it in own}):
         rows: dict[str, dict[str, str]] = {}
         for it in own:
             keys = {key: value for key, value in it["cell"].items() if key not in ("table", "model")}
-            if it["cell"]["table"] == number:
+            if it["cell"]["table"] == table:
                 label = ", ".join(f"T = {value}" if key == "T" else str(value) for key, value in keys.items())
-                printed = cell(number, it["cell"]["model"], **_as_printed(keys))
-                rows.setdefault(label, {})[it["cell"]["model"]] = f"{it['mean']:.3g} ({_number(printed)})"
+                printed = cell(table, it["cell"]["model"], **_as_printed(keys))
+                rows.setdefault(label, {})[it["cell"]["model"]] = f"{it['mean']:.3g} ({number(printed)})"
         models = list(dict.fromkeys(model for row in rows.values() for model in row))
-        lines = [f"| Tab. {number} | {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
+        lines = [f"| Tab. {table} | {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
         lines += [
             f"| {label} | {' | '.join(row.get(model, '-') for model in models)} |"
             for label, row in rows.items()
         ]
-        caption = f"**Tab. {number}, {TABLES[number]}**: ours (the paper's {_stand_ins(models)})."
+        caption = f"**Tab. {table}, {TABLES[table]}**: ours (the paper's {_stand_ins(models)})."
         yield caption
         yield "\n".join(lines)
 
@@ -174,7 +173,7 @@ def _effects(found: list[Answer]) -> str:
     for one in found:
         about, estimate = statements()[one.effect.statement], one.effect.estimate
         units = f"{estimate.count} {about.unit}{'s' if estimate.count > 1 else ''}"
-        printed = about.paper or _number(one.effect.paper)
+        printed = about.paper or number(one.effect.paper)
         lines.append(
             f"| {one.effect.name} | {about.text} ({about.where}) | {estimate} | {units} | {printed} |"
             f" {one.verdict or '-'} |"
@@ -182,5 +181,6 @@ def _effects(found: list[Answer]) -> str:
     return "\n".join(lines)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three digits, or a dash for NaN."""
     return "-" if math.isnan(value) else f"{value:.3g}"
