@@ -163,9 +163,9 @@ def test_what_the_check_allows_a_models_training_chain_can_be_cut_into(name):
             parameters.check(models=[name], num_steps=steps)
         except ParameterError:
             with pytest.raises(ValueError, match="num_steps"):
-                leading_steps(models.training_steps(name), steps)
+                leading_steps(models.entry_of(name).training_steps, steps)
         else:
-            assert len(leading_steps(models.training_steps(name), steps)) == steps
+            assert len(leading_steps(models.entry_of(name).training_steps, steps)) == steps
 
 
 def test_a_profile_without_references_is_an_error_that_lists_those_that_have_them(tmp_path, monkeypatch):

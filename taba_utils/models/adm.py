@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 
 from taba_utils.denoiser import Denoiser
 from taba_utils.models.digest import weights_digest
+from taba_utils.models.folders import FLAGS
 from taba_utils.models.network import frozen, predict, space
 from taba_utils.models.openai_format import DEFAULTS, build_unet, complete, convert
 from taba_utils.schedule import cosine_alphas_cumprod, linear_alphas_cumprod
@@ -102,6 +104,13 @@ def load_openai(
 def load_adm(entry: Entry, source: Path, device: str | torch.device = "cpu") -> ADM:
     """A converted checkpoint of OpenAI's; the entry's settings are OpenAI's flags."""
     return load_openai(load_file(source), entry.settings, name=entry.name, device=device)
+
+
+def load_openai_folder(entry: None, source: str | Path, device: str | torch.device = "cpu") -> ADM:
+    """A folder with model.safetensors in OpenAI's format and the flags in openai.json."""
+    folder = Path(source).expanduser()
+    state_dict = load_file(folder / "model.safetensors")
+    return load_openai(state_dict, json.loads((folder / FLAGS).read_text()), folder.resolve().name, device)
 
 
 def _training_chain(noise_schedule: str, steps: int) -> torch.Tensor:

@@ -10,8 +10,11 @@ from pathlib import Path
 import torch
 
 from taba_utils.denoiser import Denoiser
+from taba_utils.models.folders import FLAGS
 from taba_utils.models.places import refuse_pointer
 from taba_utils.models.registry import FAMILIES, PIPELINE, ZOO, Entry, find_entry
+
+OPENAI = "taba_utils.models.adm:load_openai_folder"
 
 
 def load_model(
@@ -28,7 +31,8 @@ def load_model(
     any of its files is honoured or refused by name.
 
     Args:
-        name: one of `list_models()`, or a folder or hub id of a pipeline. With `source`, an entry of `list_models()`.
+        name: one of `list_models()`, or a folder or hub id of a pipeline, or a folder with a checkpoint in OpenAI's
+            format (model.safetensors) and its flags (openai.json). With `source`, an entry of `list_models()`.
         device: where it runs. On a GPU this switches off TensorFloat-32 of convolutions for the whole process:
             TensorFloat-32, PyTorch's default, keeps ten bits of the mantissa.
         source: folder, file or hub id of weights to use instead of the registered ones.
@@ -45,7 +49,8 @@ def load_model(
     """
     entry = None if source is None and _is_pipeline(name) else find_entry(str(name))
     if entry is None:
-        place, load = name, pkgutil.resolve_name(PIPELINE)
+        openai = (Path(name).expanduser() / FLAGS).exists()
+        place, load = name, pkgutil.resolve_name(OPENAI if openai else PIPELINE)
     else:
         _check_guidance(entry, options)
         place = _registered(entry) if source is None else _given(entry, source)

@@ -32,6 +32,8 @@ PIPELINES: dict[str, tuple[str, Callable[..., Denoiser]]] = {
 }
 """Class in model_index.json -> family, and (source, name, device, **options) -> Denoiser."""
 
+PROMPTS = "prompts.txt"  # in a pipeline's folder: what images of a text-conditional model are asked to show, one a line
+
 
 def load_pipeline(
     entry: Entry | None, source: str | Path, device: str | torch.device = "cpu", **options: Any
@@ -64,6 +66,8 @@ def load_pipeline(
             f"_class_name of model_index.json in {source} must be one of {sorted(PIPELINES)}, got {opened.family!r}"
         )
     family, build = PIPELINES[opened.family]
+    if entry is None and options.get("prompts") is None and (place / PROMPTS).is_file():
+        options["prompts"] = read_prompts(place / PROMPTS)
     if entry is not None and family != entry.family:
         wanted = sorted(name for name, (of, _) in PIPELINES.items() if of == entry.family)
         raise ValueError(f"{source} must hold one of {wanted} for {entry.name}, got {opened.family!r}")

@@ -132,11 +132,6 @@ def list_names() -> list[str]:
     return list(ZOO)
 
 
-def training_steps(name: str) -> int:
-    """N of a model's training chain, the largest T; raises ValueError for an unknown name."""
-    return find_entry(name).training_steps
-
-
 def list_models() -> pd.DataFrame:
     """The zoo as a table, one row a model (the columns of Tab. 1 and what it takes to run the model)."""
     import pandas as pd

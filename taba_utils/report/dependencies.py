@@ -22,15 +22,15 @@ def models_rule(given: dict[str, Any]) -> Rule:
     """Where nothing but edits is judged (Sec. 4.2), a model needs a condition to replace."""
     if "judges" not in given or "judge" in given:
         return RULES["models"]
-    return rules.list_of(rules.one_of(_conditional, " (with a condition to replace)"))
+    return rules.list_of(_conditional)
 
 
 def step_rules(chosen: list[str]) -> dict[str, Rule]:
     """Rules of T for these models: each model's training chain must have a grid of T levels."""
     if not chosen:
         return {}
-    shortest = min(chosen, key=models.training_steps)
-    longest_grid = models.training_steps(shortest)
+    shortest = min(chosen, key=lambda name: models.entry_of(name).training_steps)
+    longest_grid = models.entry_of(shortest).training_steps
     steps = rules.integer(2, longest_grid, f" ({shortest}'s training steps)")
 
     def has_grid(value):
@@ -41,7 +41,7 @@ def step_rules(chosen: list[str]) -> dict[str, Rule]:
         if problem or not without:
             return problem
         fit = [_nearest(chosen, range(value, 1, -1)), _nearest(chosen, range(value, longest_grid + 1))]
-        cut = f"a number of steps that the {models.training_steps(without[0])} training steps of {without[0]}"
+        cut = f"a number of steps that the {models.entry_of(without[0]).training_steps} training steps of {without[0]}"
         return f"{cut} can be cut into (the nearest are {fit[0]} and {fit[1]})"
 
     return {"num_steps": has_grid, "steps_grid": rules.ascending(rules.list_of(has_grid))}
@@ -49,7 +49,7 @@ def step_rules(chosen: list[str]) -> dict[str, Rule]:
 
 def picture_rules(chosen: list[str]) -> dict[str, Rule]:
     """Models of other pictures than garments need real images of their kind, and judges that know more."""
-    foreign = [name for name in chosen if models.ZOO[name].training_set != models.GARMENTS]
+    foreign = [name for name in chosen if models.entry_of(name).training_set != models.GARMENTS]
     if not foreign:
         return {}
 
@@ -90,7 +90,7 @@ def count_rules(given: dict[str, Any]) -> dict[str, Rule]:
 
 def _fits(name: str, num_steps: int) -> bool:
     try:
-        leading_steps(models.training_steps(name), num_steps)
+        leading_steps(models.entry_of(name).training_steps, num_steps)
     except ValueError:
         return False
     return True
@@ -100,8 +100,11 @@ def _nearest(chosen: list[str], candidates: range) -> int | None:
     return next((steps for steps in candidates if all(_fits(name, steps) for name in chosen)), None)
 
 
-def _conditional() -> list[str]:
-    return [name for name in models.ZOO if models.ZOO[name].condition != "none"]
+def _conditional(value: Any) -> str:
+    if not rules.model(value) and models.entry_of(value).condition != "none":
+        return ""
+    names = [name for name, entry in models.ZOO.items() if entry.condition != "none"]
+    return f"one of {names}, or a folder with a pipeline (with a condition to replace)"
 
 
 def _real_rule(folder: Any) -> Rule:

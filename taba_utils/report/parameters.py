@@ -8,6 +8,7 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+from taba_utils.models import entry_of
 from taba_utils.report.dependencies import dependent_rules, models_rule
 from taba_utils.report.rules import RULES, Rule
 
@@ -32,7 +33,7 @@ class Parameters(SimpleNamespace):
 
     def as_dict(self) -> dict[str, Any]:
         """Name -> value, a new dictionary."""
-        return dict(vars(self))
+        return {name: value for name, value in vars(self).items() if name != "sources"}
 
 
 def check(**given: Any) -> Parameters:
@@ -55,7 +56,19 @@ def check(**given: Any) -> Parameters:
     _apply({name: RULES[name] for name in ("model", "models")}, given)
     _apply({"models": models_rule(given)}, given)
     _apply(RULES | dependent_rules(given), given)
-    return Parameters(**given)
+    return Parameters(**_named(given))
+
+
+def _named(given: dict[str, Any]) -> dict[str, Any]:
+    """Parameters in which folders of models have become names; `sources` says which folder a name is."""
+    asked = [*([given["model"]] if "model" in given else []), *given.get("models", [])]
+    names = {one: entry_of(one).name for one in asked}
+    named = dict(given)
+    if "model" in given:
+        named["model"] = names[given["model"]]
+    if "models" in given:
+        named["models"] = [names[one] for one in given["models"]]
+    return named | {"sources": {name: one for one, name in names.items() if name != one}}
 
 
 def injected_names() -> list[str]:

@@ -28,6 +28,7 @@ NEUTRAL = {
     "cache_dir",
     "figures_dir",
     "references",
+    "sources",
 }  # parameters that change no number
 MODES = ("", "update", "tolerance")
 SAFETY = 10.0  # tolerance over what a second run moved

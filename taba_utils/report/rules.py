@@ -149,16 +149,39 @@ def feature_judges() -> list[str]:
     return list_feature_judges()
 
 
-def _plain_models() -> list[str]:
+def model(value: Any) -> str:
+    """A name of the zoo, or a folder with weights."""
+    try:
+        models.entry_of(value if isinstance(value, str) else "")
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def plain_model(value: Any) -> str:
+    """An unconditional model of pixels."""
     entries = models.ZOO.items()
-    return [name for name, entry in entries if entry.space == "pixel" and entry.condition == "none"]
+    names = [name for name, entry in entries if entry.space == "pixel" and entry.condition == "none"]
+    known = models.entry_of(value) if not model(value) else None
+    fits = known is not None and known.space == "pixel" and known.condition == "none"
+    return "" if fits else f"one of {names}, or a folder with a pipeline (unconditional pixel models)"
+
+
+def different_names(rule: Rule) -> Rule:
+    """A list of models that passes `rule`; two folders of one name could not be told apart."""
+
+    def named(value):
+        names = [] if rule(value) else [models.entry_of(one).name for one in value]
+        return rule(value) or ("" if len(set(names)) == len(names) else "models of different names")
+
+    return named
 
 
 THIRD_NEIGHBOURS = " (precision and recall look at third neighbours)"
 
 RULES: dict[str, Rule] = {
-    "model": one_of(_plain_models, " (unconditional pixel models)"),
-    "models": list_of(one_of(models.list_names)),
+    "model": plain_model,
+    "models": different_names(list_of(model)),
     "judge": one_of(feature_judges),
     "real_images": optional(picture_folder),
     "judges": list_of(one_of(judges)),

@@ -45,6 +45,7 @@ class Run:
             seeds=getattr(parameters, "seeds", [0]),
             batch_size=getattr(parameters, "batch_size", 32),
             cache_dir=getattr(parameters, "cache_dir", None),
+            sources=getattr(parameters, "sources", {}),
             on_load=self.record_model,
         )
         self.digests: dict[str, str] = {}

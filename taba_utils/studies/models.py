@@ -24,6 +24,7 @@ class Models(Mapping[str, Denoiser]):
         seeds: the repetitions. Figures show the first one.
         batch_size: images per network call.
         cache_dir: folder of the cache; see `Trajectories`.
+        sources: name -> folder, of models that are not of the zoo.
         on_load: called with each model right after it is loaded.
     """
 
@@ -36,10 +37,12 @@ class Models(Mapping[str, Denoiser]):
         seeds: Sequence[int] = (0,),
         batch_size: int = 32,
         cache_dir: str | Path | None = None,
+        sources: Mapping[str, str] | None = None,
         on_load: Callable[[Denoiser], None] = lambda denoiser: None,
     ):
         self.names, self.device, self.num_steps, self.seeds = list(names), device, num_steps, list(seeds)
         self.batch_size, self.cache_dir, self.on_load = batch_size, cache_dir, on_load
+        self.sources = dict(sources or {})
         self._loaded: dict[str, Denoiser] = {}
 
     @classmethod
@@ -53,7 +56,7 @@ class Models(Mapping[str, Denoiser]):
         if name not in self.names:
             raise KeyError(name)
         if name not in self._loaded:
-            self._loaded[name] = load_model(name, self.device)
+            self._loaded[name] = load_model(self.sources.get(name, name), self.device)
             self.on_load(self._loaded[name])
         return self._loaded[name]
 
