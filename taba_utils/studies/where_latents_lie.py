@@ -54,13 +54,14 @@ def _degrees(found: Triples) -> dict[str, torch.Tensor]:
 
 
 def angles_by_num_steps(models: Models, num_images: Mapping[int, int]) -> pd.DataFrame:
-    """`angles` at every T of Tab. 10.
+    """`angles` at every T of Tab. 10, model by model.
 
     Args:
         num_images: T -> images per seed.
     """
     parts = [angles(models, num_images=count, num_steps=steps) for steps, count in num_images.items()]
-    return pd.concat(parts, ignore_index=True)
+    found, places = pd.concat(parts), {name: place for place, name in enumerate(models)}
+    return found.sort_values("model", key=lambda names: names.map(places), kind="stable", ignore_index=True)
 
 
 def triangles(angles: pd.DataFrame) -> pd.DataFrame:
