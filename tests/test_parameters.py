@@ -104,6 +104,7 @@ def test_judges_of_garments_do_not_judge_other_pictures(judged):
             {"num_grid_images": 5},
             r"num_grid_images must be a whole number between 2 and 4 \(num_images\), got 5",
         ),
+        ({"num_long_images": 5}, r"num_long_images must be .* between 2 and 4 \(num_images\), got 5"),
         (
             {"num_images": 8, "num_edits": 5},
             r"num_edits must be a whole number between 2 and 4 \(half of num_images: .*, got 5",

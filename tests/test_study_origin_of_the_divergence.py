@@ -1,5 +1,3 @@
-import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -9,10 +7,9 @@ import torch
 import taba_utils as taba
 from taba_utils import theory
 from taba_utils.models.gaussian import GaussianMixture, half_plain
+from taba_utils.paper.effects import cell
 from taba_utils.studies import Models
 from taba_utils.studies import origin_of_the_divergence as study
-
-REFERENCES = sorted(Path(__file__).parents[1].glob("references/*/04_origin_of_the_divergence.json"))
 
 
 @pytest.fixture
@@ -61,18 +58,39 @@ def test_undivided_errors_peak_where_their_height_is(watched):
     assert row["share of the first tenth"] == pytest.approx((heights[:5].sum() / heights.sum()).item())
 
 
-@pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.parent.name)
-def test_a_run_states_what_the_references_hold(watched, path):
-    reference = json.loads(path.read_text(encoding="utf-8"))
-    numbers, claims = [], []
-    for name in reference["models"]:
-        run = run_of(name)
-        renamed = {(name, seed): observer for (_, seed), observer in watched.items()}
-        study.state(run, study.sums(renamed), study.undivided(renamed))
-        numbers += run.numbers
-        claims += [claim.text for claim in run.claims]
-    assert set(numbers) == set(reference["numbers"])
-    assert set(claims) == set(reference["claims"])
+def sums_of(name: str) -> pd.DataFrame:
+    """Plain: 8 in the first steps, 3 in the rest. Other pixels: 4 and 5. The scale "sum" has a tenth."""
+    means = {"first 5": {"plain": 8.0, "rest": 4.0}, "last 45": {"plain": 3.0, "rest": 5.0}}
+    means["all 50"] = {area: means["first 5"][area] + means["last 45"][area] for area in study.AREAS}
+    return pd.DataFrame(
+        {"model": name, "seed": seed, "steps": steps, "area": area}
+        | {"mean": means[steps][area] + seed, "sum": means[steps][area] / 10}
+        for seed in (0, 1)
+        for steps in study.step_ranges(50)
+        for area in study.AREAS
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "more_in_the_first"), [("mini-adm", -1), ("mini-dit", 1)], ids=["pixels", "the stand-in of DiT"]
+)
+def test_effects_compare_means_and_for_dit_the_last_one_is_reversed(name, more_in_the_first):
+    run = run_of(name)
+    study.state(run, sums_of(name), pd.DataFrame({"model": [], "area": []}))
+    found = {
+        effect.statement: (effect.estimate.mean, effect.estimate.count) for effect in run.effects.values()
+    }
+    assert found == {"6a": (2, 2), "6b": (4, 2), "6c": (5, 2), "6d": (more_in_the_first, 2)}
+
+
+def test_the_means_stand_in_the_papers_cells_and_the_sums_do_not():
+    run = run_of("mini-dit")
+    study.state(run, sums_of("mini-dit"), pd.DataFrame({"model": [], "area": []}))
+    assert run.numbers["mini-dit: sum error, first 5 steps, rest"] == [0.4, 0.4]
+    assert not any("sum" in name for name in run.cells)
+    cells = run.cells.values()
+    keys = [{key: it[key] for key in it.keys() - {"table", "model"}} for it in cells]
+    assert sorted(cell(6, "mini-dit", **one) for one in keys) == [1.42, 1.74, 2.23, 3.16, 3.41, 5.67]
 
 
 def test_a_model_without_plain_pixels_states_nothing_about_sums(tmp_path, capsys):
@@ -81,7 +99,8 @@ def test_a_model_without_plain_pixels_states_nothing_about_sums(tmp_path, capsys
     observer.plain[:], observer.totals[:, 0], observer.totals[:, 3] = False, 0, 0
     run, watched = run_of("gaussian"), {("gaussian", 0): observer}
     study.state(run, study.sums(watched), study.undivided(watched))
-    assert "n/a" in capsys.readouterr().out
+    assert "gaussian: Tab. 6 is not stated" in capsys.readouterr().out
+    assert run.effects == {}
     assert list(run.numbers) == ["gaussian: undivided error, share of the first 5 steps, rest"]
 
 

@@ -83,6 +83,7 @@ def count_rules(given: dict[str, Any]) -> dict[str, Rule]:
             "num_edits": rules.integer(2, (num_images + 1) // 2, firsts),
             "num_reconstructions": rules.integer(1, num_images, " (num_images)"),
             "num_grid_images": rules.integer(2, num_images, " (num_images)"),
+            "num_long_images": rules.integer(2, num_images, " (num_images)"),
             "pool_size": pool,
         }
     return found

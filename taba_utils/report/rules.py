@@ -197,6 +197,7 @@ RULES: dict[str, Rule] = {
     "num_weights": odd(3, 101, " (so that λ = 1/2 is one of them)"),
     "threshold": number(1e-6, 2, " (τ, for pixels from -1 to 1)"),
     "num_grid_images": integer(2, 1_000_000),
+    "num_long_images": integer(2, 1_000_000),
     "seeds": list_of(integer(0, 2**32 - 1)),
     "seed": integer(0, 2**32 - 1),
     "device": one_of(_devices),

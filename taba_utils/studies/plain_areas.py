@@ -11,7 +11,7 @@ import torch
 from taba_utils import metrics
 from taba_utils.report import tables
 from taba_utils.studies.models import Models
-from taba_utils.studies.triples import triples
+from taba_utils.studies.triples import stored, triples
 
 RULES = {"all": 1.0, "half": 0.5}
 """Rule -> the share of its pixels that must be plain for an entry of a coarser grid to be plain."""
@@ -27,7 +27,7 @@ def plain_masks(models: Models, *, num_images: int, threshold: float) -> Masks:
     """
     masks = {}
     for name, seed in models.pairs:
-        image = models.trajectories(name, seed, num_images).image(num_images)
+        image = stored(models, name, seed, num_images).image(num_images)
         masks[name, seed] = metrics.plain_mask(models.decode(name, image), threshold)
     return masks
 
@@ -49,6 +49,25 @@ def areas(models: Models, masks: Masks) -> pd.DataFrame:
             keys = {"model": name, "seed": seed, "rule": rule, "plain share": mask.double().mean().item()}
             rows.append(keys | vars(metrics.per_area_statistics(found.noise, found.latent, mask)))
     return pd.DataFrame(rows)
+
+
+def errors_by_image(models: Models, masks: Masks) -> pd.DataFrame:
+    """Error of each latent on the plain entries of its own grid (rule "all") and on its other entries.
+
+    Args:
+        masks: of `plain_masks`.
+
+    Returns:
+        A row for each image: model, seed, image, "plain", "other": mean |latent - noise| over the area, NaN if the
+        image has no such entry.
+    """
+    frames = []
+    for (name, seed), plain in masks.items():
+        found, mask = triples(models, name, seed, len(plain)), metrics.pool_mask(plain, models[name].shape)
+        inside, outside = metrics.per_area_change(found.latent, found.noise, mask)
+        keys = {"model": name, "seed": seed, "image": range(len(plain))}
+        frames.append(pd.DataFrame(keys | {"plain": inside.numpy(), "other": outside.numpy()}))
+    return pd.concat(frames, ignore_index=True)
 
 
 def lengths(models: Models, masks: Masks) -> pd.DataFrame:

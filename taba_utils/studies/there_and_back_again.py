@@ -113,8 +113,8 @@ def errors_by_model(models: Models, *, num_images: int) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
-def state(run: Run, by_area: pd.DataFrame, by_num_steps: pd.DataFrame) -> None:
-    """Record the numbers of notebook 00 and state its claims.
+def record(run: Run, by_area: pd.DataFrame, by_num_steps: pd.DataFrame) -> None:
+    """Record the numbers of notebook 00, which answers no statement.
 
     Args:
         run: the run of the notebook.
@@ -124,9 +124,8 @@ def state(run: Run, by_area: pd.DataFrame, by_num_steps: pd.DataFrame) -> None:
     name, by_seed = by_area["model"].iloc[0], by_area.set_index("seed")[list(AREAS)]
     for column, values in by_seed.dropna(axis="columns").items():
         run.record(f"{name}: {column}", values)
-    run.claim("latents vary less in plain areas (Fig. 1)", by_seed["std_rest"] - by_seed["std_plain"])
-    run.claim("the error is larger in plain areas (Sec. 3.3)", by_seed["error_plain"] - by_seed["error_rest"])
-    run.claim("more steps make the error smaller (Sec. 2)", _gain_of_more_steps(by_num_steps))
+    for num_steps, rows in by_num_steps.groupby("num_steps"):
+        run.record(f"{name}: error at T = {num_steps}", rows["error"])
 
 
 def study(
@@ -141,10 +140,3 @@ def study(
     """Error and standard deviation of one model's latents on plain and on other pixels: see `errors_by_area`."""
     models = Models.of(denoiser, num_steps=num_steps, seeds=seeds, batch_size=batch_size, cache_dir=cache_dir)
     return errors_by_area(models, num_images=num_images)
-
-
-def _gain_of_more_steps(by_num_steps: pd.DataFrame) -> pd.Series:
-    """Error at the smallest T less error at the largest T, by seed."""
-    steps, errors = by_num_steps["num_steps"], by_num_steps.set_index(["num_steps", "seed"])["error"]
-    few, many = errors[steps.min()], errors[steps.max()]
-    return few - many

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 
+from taba_utils.cache import SHARD_SIZE
 from taba_utils.studies.models import Models
+from taba_utils.trajectories import Trajectories
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,21 @@ class Triples:
         return Triples(self.noise[:n], self.image[:n], self.latent[:n])
 
 
+def stored(
+    models: Models, name: str, seed: int, num_images: int, num_steps: int | None = None
+) -> Trajectories:
+    """Trajectories of at least images 0..num_images-1, which find these images in the cache whoever stored them.
+
+    The cache knows a shard of a conditional model by the conditions of all its images. The trajectories therefore
+    hold the conditions of whole shards, also where fewer images are asked for than another study has stored.
+
+    Args:
+        num_steps: T; None: the run's own.
+    """
+    whole_shards = SHARD_SIZE * math.ceil(num_images / SHARD_SIZE)
+    return models.trajectories(name, seed, whole_shards, num_steps)
+
+
 def triples(
     models: Models,
     name: str,
@@ -36,17 +54,14 @@ def triples(
     num_images: int,
     num_steps: int | None = None,
     convention: str | None = None,
-    among: int | None = None,
 ) -> Triples:
     """Images 0..num_images-1 of one model and seed; what the cache lacks is computed.
 
     Args:
         num_steps: T, both ways; None: the run's own.
         convention: of the inversion; None: the model's own.
-        among: the number of images that the run has in all; None: num_images. The cache finds a stored image of a
-            conditional model by the conditions of all images that are stored with it.
     """
-    found = models.trajectories(name, seed, among or num_images, num_steps)
+    found = stored(models, name, seed, num_images, num_steps)
     return Triples(found.noise(num_images), found.image(num_images), found.latent(num_images, convention))
 
 
