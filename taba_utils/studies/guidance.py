@@ -31,7 +31,9 @@ def guided_errors(models: Models, scales: Sequence[float], *, num_images: int) -
     frames = []
     for name, seed in models.pairs:
         denoiser = models[name]
-        for w in scales if isinstance(denoiser, Guided) else ():
+        if not isinstance(denoiser, Guided):
+            continue
+        for w in scales:
             with guidance(denoiser, w):
                 r = models.trajectories(name, seed, num_images)
                 errors = metrics.per_image_error(r.latent(num_images), r.noise(num_images))

@@ -164,16 +164,18 @@ def state(
         judge: the name of the judge.
         num_pairs, num_real: give precision and recall, which are shares, their least change.
     """
-    finest = dict(zip(MEASURES, (0, 1 / num_pairs, 1 / num_real, 0), strict=True))
+    finest: dict[str, float] = {"precision": 1 / num_pairs, "recall": 1 / num_real}
     for (name, start, weight), rows in table.groupby(["model", "start", "weight"], sort=False):
         for measure in MEASURES:
-            run.record(f"{name}: {measure} from {start}, λ = {weight:.2f}", rows[measure], finest[measure])
+            run.record(
+                f"{name}: {measure} from {start}, λ = {weight:.2f}", rows[measure], finest.get(measure, 0)
+            )
     for (name, start), rows in by_row.groupby(["model", "start"], sort=False):
         for measure in MEASURES:
-            run.record(f"{name}: {measure} from {start}, row by row", rows[measure], finest[measure])
+            run.record(f"{name}: {measure} from {start}, row by row", rows[measure], finest.get(measure, 0))
     for name, rows in table.groupby("model", sort=False):
         for statement, (measure, values) in _effects(rows).items():
-            run.effect(statement, str(name), values, resolution=finest[measure], judge=judge)
+            run.effect(statement, str(name), values, resolution=finest.get(measure, 0), judge=judge)
 
 
 def _effects(rows: pd.DataFrame) -> dict[str, tuple[str, pd.Series]]:
