@@ -6,7 +6,7 @@ import torch
 from prompted_gaussian import PromptedGaussian, toy_run
 
 from taba_utils.models.gaussian import GaussianMixture
-from taba_utils.models.guided import Guided, guidance
+from taba_utils.models.guided import Guided, guidance_scale
 from taba_utils.report.effects import statements
 from taba_utils.studies import Models
 from taba_utils.studies import guidance as study
@@ -71,11 +71,14 @@ def test_without_guidance_the_errors_are_those_of_the_run_itself(models):
 
 def test_guidance_lasts_as_long_as_its_block(models):
     denoiser = models["guided gaussian"]
-    with pytest.raises(RuntimeError), guidance(denoiser, 4) as guided:
+    with pytest.raises(RuntimeError), guidance_scale(denoiser, 4) as guided:
         assert guided.guidance_scale == 4
         raise RuntimeError
     assert denoiser.guidance_scale == 1
-    with pytest.raises(ValueError, match="guidance_scale must be at least 0, got -1"), guidance(denoiser, -1):
+    with (
+        pytest.raises(ValueError, match="guidance_scale must be at least 0, got -1"),
+        guidance_scale(denoiser, -1),
+    ):
         pass
 
 

@@ -36,8 +36,8 @@ class Guided(Chained):
 
 
 @contextmanager
-def guidance(denoiser: Guided, scale: float) -> Iterator[Guided]:
-    """`with guidance(denoiser, 2):` gives the model this guidance scale w as long as the block lasts.
+def guidance_scale(denoiser: Guided, scale: float) -> Iterator[Guided]:
+    """`with guidance_scale(denoiser, 2):` gives the model this guidance scale w as long as the block lasts.
 
     Raises:
         ValueError: w below 0.

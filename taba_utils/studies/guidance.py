@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from taba_utils import metrics
-from taba_utils.models.guided import Guided, guidance
+from taba_utils.models.guided import Guided, guidance_scale
 from taba_utils.report import tables
 from taba_utils.report.run import Run
 from taba_utils.studies.models import Models
@@ -34,7 +34,7 @@ def guided_errors(models: Models, scales: Sequence[float], *, num_images: int) -
         if not isinstance(denoiser, Guided):
             continue
         for w in scales:
-            with guidance(denoiser, w):
+            with guidance_scale(denoiser, w):
                 r = models.trajectories(name, seed, num_images)
                 errors = metrics.per_image_error(r.latent(num_images), r.noise(num_images))
             about = {"model": name, "seed": seed, "w": w, "image": range(num_images)}
