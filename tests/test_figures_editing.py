@@ -56,3 +56,20 @@ def test_what_all_sets_of_a_seed_share_widens_no_band():
 def test_the_columns_of_a_strip_are_headed_by_their_weights():
     figure = figures.path_strip({"pair 0": torch.rand(3, 3, 4, 4)}, [0, 0.5, 1])
     assert [axes.get_title() for axes in figure.axes] == ["λ = 0.00", "λ = 0.50", "λ = 1.00"]
+
+
+def test_guidance_has_a_line_for_each_model_with_intervals_over_images():
+    errors = pd.DataFrame(
+        {"model": model, "w": w, "noise error": w + image}
+        for model in ("second", "first")
+        for w in (1, 2, 4)
+        for image in (0, 1, 2)
+    )
+    axes = figures.error_over_guidance(errors).axes[0]
+    assert [line.get_label() for line in axes.containers] == ["second", "first"]
+    points, _, (bars,) = axes.containers[0].lines
+    assert points.get_ydata().tolist() == pytest.approx([2, 3, 5])
+    lengths = [segment[1, 1] - segment[0, 1] for segment in bars.get_segments()]
+    assert lengths == pytest.approx(
+        [2 * 4.3027 / 3**0.5] * 3, rel=1e-4
+    )  # Student's t, two degrees of freedom

@@ -1,6 +1,3 @@
-import json
-from pathlib import Path
-
 import pandas as pd
 import pytest
 import torch
@@ -9,9 +6,11 @@ from prompted_gaussian import PromptedGaussian, toy_run
 import taba_utils as taba
 from taba_utils.judges import load_judges
 from taba_utils.models.gaussian import half_plain
+from taba_utils.paper.effects import cell
+from taba_utils.report import Run
+from taba_utils.report.effects import statements
 from taba_utils.studies import Models, editing_diversity
 
-REFERENCES = sorted(Path(__file__).parents[1].glob("references/*/06_editing_diversity.json"))
 JUDGES = ("mini-features", "SSIM")
 
 
@@ -76,15 +75,87 @@ def test_areas_stand_in_the_order_of_the_models():
     assert list(index.get_level_values("start")) == ["noise", "latent", "noise less latent"] * 2
 
 
-@pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.parent.name)
-def test_a_run_states_what_its_reference_holds(path, tmp_path, monkeypatch):
-    reference = json.loads(path.read_text())
-    names, judges = (reference["parameters"][name] for name in ("models", "judges"))
-    run = toy_run(monkeypatch, "06_editing_diversity", tmp_path, models=names, seeds=[0, 1], num_steps=3)
-    scores = editing_diversity.edit_scores(run.models, load_judges(judges), num_images=4)
-    editing_diversity.state(run, scores, editing_diversity.changes(run.models, num_images=4))
-    assert list(run.numbers) == list(reference["numbers"])
-    assert [claim.text for claim in run.claims] == list(reference["claims"])
+def scored(**shift: float) -> pd.DataFrame:
+    """Two seeds, two edits each: every measure is 0.5 from noise and, but for the last edit, `shift` more from latents."""
+    named = {
+        "DreamSim": ("DreamSim-like", 1), "SSIM": ("SSIM", -1),
+        "CLIP-T source": ("CLIP-T-like source", -1), "CLIP-T target": ("CLIP-T-like target", 1),
+    }  # fmt: skip
+    return pd.DataFrame(
+        {
+            "model": "mini-dit", "seed": seed, "start": start, "measure": measure, "quantity": quantity,
+            "sign": sign, "image": image,
+            "score": 0.5 + (start == "latent") * (seed + image < 2) * shift.get(quantity.split()[-1], 0),
+        }
+        for quantity, (measure, sign) in named.items()
+        for start in editing_diversity.ORDER
+        for seed in (0, 1)
+        for image in (0, 1)
+    )  # fmt: skip
+
+
+def plain_changes(plain: float, other: float) -> pd.DataFrame:
+    """Edits from noise change everything by 0.5; those from latents lack `plain` and `other`, more or less."""
+    lacks = {"noise": (0, 0), "latent": (plain, other)}
+    return pd.DataFrame(
+        {
+            "model": "mini-dit", "seed": 0, "image": image, "start": start,
+            "plain": 0.5 - lacks[start][0] - 0.1 * image * (start == "latent"), "other": 0.5 - lacks[start][1],
+        }
+        for image in (0, 1)
+        for start in lacks
+    )  # fmt: skip
+
+
+def answered(monkeypatch, folder, judged, changed) -> Run:
+    run = toy_run(monkeypatch, "06_editing_diversity", folder, models=["mini-dit"], seeds=[0, 1])
+    editing_diversity.state(run, judged, changed)
+    return run
+
+
+def test_effects_are_positive_where_edits_from_latents_are_less_diverse(tmp_path, monkeypatch):
+    judged = scored(DreamSim=-0.4, SSIM=0.4, source=0.2, target=-0.2)
+    run = answered(monkeypatch, tmp_path, judged, plain_changes(0.3, 0.1))
+    found = {name: effect.estimate.mean for name, effect in run.effects.items()}
+    assert found == pytest.approx({
+        "7a, mini-dit, DreamSim-like": 0.3,
+        "7c, mini-dit, SSIM": 0.3,
+        "7e, mini-dit, CLIP-T-like source": 0.15,
+        "7f, mini-dit, CLIP-T-like target": 0.15,
+        "7g, mini-dit, CLIP-T-like": -0.3,
+        "7h, mini-dit": 0.25,
+    })  # fmt: skip
+
+
+def test_the_unit_is_the_edit(tmp_path, monkeypatch):
+    run = answered(monkeypatch, tmp_path, scored(SSIM=0.4), plain_changes(0.3, 0.1))
+    counts = {effect.statement: effect.estimate.count for effect in run.effects.values()}
+    assert counts == {"7a": 4, "7c": 4, "7e": 4, "7f": 4, "7g": 4, "7h": 2}
+    assert {statements()[name].unit for name in counts} == {"edit"}
+
+
+def test_what_no_judge_measures_is_not_stated_and_named(tmp_path, monkeypatch, capsys):
+    judged = scored()
+    answered(monkeypatch, tmp_path, judged[judged["quantity"] == "SSIM"], plain_changes(0.3, 0.1))
+    assert capsys.readouterr().out == "not stated, for want of a judge: 7a, 7b, 7d, 7e, 7f\n"
+
+
+def test_places_are_not_stated_where_no_source_has_both_kinds_of_pixels(tmp_path, monkeypatch, capsys):
+    changed = plain_changes(0.3, 0.1).assign(plain=float("nan"))
+    run = answered(monkeypatch, tmp_path, scored(), changed)
+    assert "7h" not in {effect.statement for effect in run.effects.values()}
+    assert (
+        "7h is not stated of mini-dit: no source has both plain pixels and others" in capsys.readouterr().out
+    )
+
+
+def test_the_cells_of_tab_7_stand_beside_the_papers(tmp_path, monkeypatch):
+    run = answered(monkeypatch, tmp_path, scored(SSIM=0.4), plain_changes(0.3, 0.1))
+    assert run.numbers["mini-dit: SSIM, latent"] == pytest.approx([0.9, 0.7])
+    found = run.cells["mini-dit: SSIM, latent"]
+    assert found == {"table": 7, "model": "mini-dit", "quantity": "SSIM", "start": "latent", "judge": "SSIM"}
+    assert cell(7, "mini-dit", quantity="SSIM", start="latent") == 0.25
+    assert not {"mini-dit: SSIM, same image", "mini-dit: SSIM, another image"} & run.cells.keys()
 
 
 def test_the_study_of_one_model_judges_every_edit(tmp_path):

@@ -1,7 +1,7 @@
 """One function per figure: data in, matplotlib Figure out. `style` holds the palette and the type."""
 
 from taba_utils.figures.correlation import correlations
-from taba_utils.figures.editing import edits, improvement
+from taba_utils.figures.editing import edits, error_over_guidance, improvement
 from taba_utils.figures.forest import forest
 from taba_utils.figures.inversion import (
     error_over_levels,
@@ -30,6 +30,7 @@ __all__ = [
     "correlations",
     "distance_maps",
     "edits",
+    "error_over_guidance",
     "error_over_levels",
     "error_over_num_steps",
     "error_per_step",

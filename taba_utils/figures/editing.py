@@ -1,4 +1,4 @@
-"""Figures of Secs. 4.2 and 5: edits from noise and from latents (Figs. 6 and 7)."""
+"""Figures of Secs. 3.1, 4.2 and 5: guidance, and edits from noise and from latents (Figs. 6 and 7)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy import stats
 
 from taba_utils.figures.pictures import picture_rows
 from taba_utils.figures.style import PALETTE, STYLE, WIDTH, new_figure
@@ -39,6 +40,28 @@ def edits(
     figure = picture_rows(rows)
     for axes, prompt in zip(figure.axes, prompts, strict=False):
         axes.set_title(textwrap.fill(f"→ {prompt}", LETTERS), fontsize=7)
+    return figure
+
+
+def error_over_guidance(errors: pd.DataFrame) -> Figure:
+    """Error of latents over the guidance scale w, a line for each model: means and 95% confidence intervals.
+
+    Args:
+        errors: a row for each model, w and image: columns model, w and "noise error".
+    """
+    with mpl.rc_context(STYLE):
+        figure = new_figure(WIDTH * 0.55, 3.0)
+        axes = figure.subplots()
+        for (model, rows), colour, marker in zip(
+            errors.groupby("model", sort=False), PALETTE, MARKERS.values(), strict=False
+        ):
+            values = rows.groupby("w")["noise error"]
+            interval = (stats.t.ppf(0.975, values.count() - 1) * values.sem()).fillna(0)  # one image has none
+            style = {"color": colour, "marker": marker, "ms": 5, "lw": 1.8, "elinewidth": 1, "capsize": 2}
+            axes.errorbar(values.mean().index, values.mean(), interval, label=str(model), **style)
+        axes.set(xlabel="guidance scale w", ylabel="mean $|\\hat{x}_T - x_T|$", ylim=(0, None))
+        axes.set_xticks(sorted(errors["w"].unique()))
+        axes.legend()
     return figure
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -31,6 +33,21 @@ class Guided(Chained):
         null = self.predict_conditional(x, timestep, None)
         self.evaluations += len(x)
         return null + self.guidance_scale * (own - null)
+
+
+@contextmanager
+def guidance_scale(denoiser: Guided, scale: float) -> Iterator[Guided]:
+    """`with guidance_scale(denoiser, 2):` gives the model this guidance scale w as long as the block lasts.
+
+    Raises:
+        ValueError: w below 0.
+    """
+    before = denoiser.guidance_scale
+    denoiser.guidance_scale = check_guidance_scale(scale)
+    try:
+        yield denoiser
+    finally:
+        denoiser.guidance_scale = before
 
 
 def check_guidance_scale(guidance_scale: float) -> float:

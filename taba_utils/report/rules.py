@@ -69,6 +69,16 @@ def list_of(item: Rule) -> Rule:
     return rule
 
 
+def holding(rule: Rule, *needed: float) -> Rule:
+    """A list that passes `rule` and has these values among its own."""
+
+    def filled(value):
+        names = " and ".join(map(str, needed))
+        return rule(value) or ("" if set(needed) <= set(value) else f"a list with {names} in it")
+
+    return filled
+
+
 def one_of(allowed: Callable[[], list], why: str = "") -> Rule:
     """One of some values; `allowed` is called at each check, for the values may depend on the machine."""
     return lambda value: "" if value in allowed() else f"one of {allowed()}{why}"
@@ -190,6 +200,8 @@ RULES: dict[str, Rule] = {
     "steps_grid": ascending(list_of(integer(2, 100_000))),
     "percentages": list_of(number(0, 100, " (per cent of num_steps)")),
     "num_reconstructions": integer(1, 1_000_000),
+    "guidance": holding(ascending(list_of(number(0, 100, " (w)"))), 1, 2),
+    "num_guided": integer(1, 1_000_000),
     "num_edits": integer(2, 1_000_000),
     "pool_size": integer(2, 1_000_000),
     "num_pairs": integer(4, 1_000_000, THIRD_NEIGHBOURS),

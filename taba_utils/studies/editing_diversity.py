@@ -12,13 +12,13 @@ import torch
 from taba_utils import metrics, paper
 from taba_utils.denoiser import Denoiser
 from taba_utils.judges import Judge, decoded, edit_conditions, load_judges
+from taba_utils.paper.effects import EDITS
 from taba_utils.report import tables
 from taba_utils.report.run import Run
 from taba_utils.studies.judged import by_edit, edits_of, scores
 from taba_utils.studies.models import Models
 
 ORDER = ("same image", "latent", "noise", "another image")
-SEEN = {"CLIP-T source": "keep more of the source text", "CLIP-T target": "reach less of the target text"}
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,7 @@ def table_7(judged: pd.DataFrame) -> pd.DataFrame:
 
     "Of the way" says how far the mean of "latent" lies from that of "noise" towards "same image".
     """
-    keys = ["model", "measure", "quantity"]
-    groups = judged.groupby([*keys, "start"], sort=False)["score"]
+    groups = judged.groupby(["model", "measure", "quantity", "start"], sort=False)["score"]
     cells = groups.agg(lambda values: f"{values.mean():.3f} ± {values.std():.2f}").unstack(
         "start", sort=False
     )
@@ -141,41 +140,50 @@ def change_by_area(changed: pd.DataFrame) -> pd.DataFrame:
 
 
 def state(run: Run, judged: pd.DataFrame, changed: pd.DataFrame) -> None:
-    """Record the numbers of notebook 06 and state its claims; arguments from `edit_scores` and `changes`.
+    """Record the numbers of notebook 06 and answer 7a to 7h, edit by edit; arguments from `edit_scores` and `changes`.
 
-    Both edits of an image share everything but the start, and an image depends on (seed, image) alone, so
-    every edit has a margin of its own.
+    Both edits of an image share everything but the start. An image depends on (seed, image) alone, and edits share
+    nothing with each other.
     """
-    at = {}
-    keys = ["model", "measure", "quantity", "sign"]
-    for (name, measure, quantity, sign), rows in judged.groupby(keys, sort=False):
-        score = at[name, quantity] = by_edit(rows, "start")
+    lacking = held_back(changed)
+    for name, rows in judged.groupby("model", sort=False):
+        _state_scores(run, str(name), rows)
+        _state_lead(run, str(name), rows)
+        _state_places(run, str(name), lacking[lacking["model"] == name])
+    missing = [f"7{letter}" for letter, quantity in EDITS.items() if quantity not in set(judged["quantity"])]
+    if missing:
+        print(f"not stated, for want of a judge: {', '.join(missing)}")
+
+
+def _state_scores(run: Run, name: str, judged: pd.DataFrame) -> None:
+    """7a to 7f: each measure's difference between the two starts, signed as the paper's arrow."""
+    letters = {quantity: letter for letter, quantity in EDITS.items()}
+    for (measure, quantity, sign), rows in judged.groupby(["measure", "quantity", "sign"], sort=False):
+        score = by_edit(rows, "start")
         for start in ORDER:
-            run.record(f"{name}: {measure}, {start}", score[start].groupby("seed").mean())
-        outcome = SEEN.get(quantity, "are nearer to the source image")
-        margin = sign * (score["noise"] - score["latent"])
-        run.claim(f"{name}: edits from latents {outcome}, {measure} (Tab. 7)", margin, "edits")
-    for name in judged["model"].unique():
-        _claim_lead(run, name, at)
-        _claim_places(run, name, held_back(changed[changed["model"] == name]))
+            keys = {"quantity": quantity, "start": start, "judge": measure}
+            cell = (7, name, keys) if start in ("noise", "latent") else None
+            run.record(f"{name}: {measure}, {start}", score[start].groupby("seed").mean(), cell=cell)
+        change = sign * (score["noise"] - score["latent"])
+        run.effect(f"7{letters[quantity]}", name, change, judge=measure)
 
 
-def _claim_lead(run: Run, name: str, at: dict[tuple[str, str], pd.DataFrame]) -> None:
-    """Sec. 4.2 of DiT: in Tab. 7 the lead of the target text falls from 0.233 to 0.025. Is it halved?"""
-    if (name, "CLIP-T source") in at:
-        lead = at[name, "CLIP-T target"] - at[name, "CLIP-T source"]
-        text = "latents halve the lead of the target text over the source text (Sec. 4.2)"
-        run.claim(f"{name}: {text}", lead["noise"] / 2 - lead["latent"], "edits")
+def _state_lead(run: Run, name: str, judged: pd.DataFrame) -> None:
+    """7g: by how much edits from latents are nearer to the target prompt than to the source prompt."""
+    text = judged[(judged["start"] == "latent") & judged["quantity"].str.startswith("CLIP-T")]
+    judges = text["measure"].str.replace(" source| target", "", regex=True)
+    for judge, rows in text.groupby(judges, sort=False):
+        score = by_edit(rows, "quantity")
+        run.effect("7g", name, score["CLIP-T target"] - score["CLIP-T source"], judge=judge)
 
 
-def _claim_places(run: Run, name: str, lacking: pd.DataFrame) -> None:
-    """Fig. 6: plain areas of the source limit the edit more than the others do."""
+def _state_places(run: Run, name: str, lacking: pd.DataFrame) -> None:
+    """7h: edits of sources that have plain pixels and others."""
     both = lacking.dropna()
-    if len(both) > 1:
-        text = (
-            "edits from latents lose more change on the source's plain pixels than on the others (Sec. 4.2)"
-        )
-        run.claim(f"{name}: {text}", both["plain"] - both["other"], "edits")
+    if len(both):
+        run.effect("7h", name, both["plain"] - both["other"])
+    else:
+        print(f"7h is not stated of {name}: no source has both plain pixels and others")
 
 
 def study(

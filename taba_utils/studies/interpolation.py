@@ -15,7 +15,7 @@ from taba_utils.interpolation import slerp, slerp_rowwise
 from taba_utils.judges import FeatureJudge, load_judges
 from taba_utils.report import tables
 from taba_utils.report.run import Run
-from taba_utils.studies.judged import QUALITY, SetJudge
+from taba_utils.studies.judged import MEASURES, QUALITY, SetJudge
 from taba_utils.studies.models import Models
 from taba_utils.trajectories import Trajectories
 
@@ -94,7 +94,7 @@ def strips(
 
 
 def quality(models: Models, sets: SetJudge, *, num_pairs: int, num_weights: int) -> pd.DataFrame:
-    """Fig. 5: columns model, seed, start ("noise", "latent"), weight (λ) and `QUALITY`."""
+    """Fig. 5: columns model, seed, start ("noise", "latent"), weight (λ) and `MEASURES`."""
     rows = []
     for name, seed in models.pairs:
         paths = Paths.of(models, name, seed, num_pairs)
@@ -106,7 +106,7 @@ def quality(models: Models, sets: SetJudge, *, num_pairs: int, num_weights: int)
 
 
 def quality_of_real(models: Models, sets: SetJudge, *, num_pairs: int) -> pd.DataFrame:
-    """What as many real images get: columns model, seed and `QUALITY`."""
+    """What as many real images get: columns model, seed and `MEASURES`."""
     rows = [
         {"model": name, "seed": seed, **sets.quality_of_real(name, num_pairs, seed)}
         for name, seed in models.pairs
@@ -115,7 +115,7 @@ def quality_of_real(models: Models, sets: SetJudge, *, num_pairs: int) -> pd.Dat
 
 
 def quality_by_row(models: Models, sets: SetJudge, *, num_pairs: int) -> pd.DataFrame:
-    """λ = 1/2 with the authors' SLERP of every row by itself: columns model, seed, start and `QUALITY`."""
+    """λ = 1/2 with the authors' SLERP of every row by itself: columns model, seed, start and `MEASURES`."""
     rows = []
     for name, seed in models.pairs:
         paths = Paths.of(models, name, seed, num_pairs)
@@ -125,16 +125,16 @@ def quality_by_row(models: Models, sets: SetJudge, *, num_pairs: int) -> pd.Data
     return pd.DataFrame(rows)
 
 
-def quality_by_weight(table: pd.DataFrame) -> pd.DataFrame:
+def quality_by_weight(table: pd.DataFrame, columns: Sequence[str] = QUALITY) -> pd.DataFrame:
     """Means over seeds of `quality`: a row for each model and λ, noise beside latent."""
-    means = tables.means(table, ["model", "weight", "start"], QUALITY)
+    means = tables.means(table, ["model", "weight", "start"], columns)
     return means.unstack("start", sort=False)
 
 
-def gap_by_weight(table: pd.DataFrame) -> pd.DataFrame:
+def gap_by_weight(table: pd.DataFrame, columns: Sequence[str] = QUALITY) -> pd.DataFrame:
     """Latent less noise, seed by seed: mean and standard error for each model and λ."""
-    gaps = tables.paired(table, QUALITY, "start", ("latent", "noise"), by=("model", "weight", "seed"))
-    return tables.mean_and_error(gaps, ["model", "weight"], QUALITY)
+    gaps = tables.paired(table, columns, "start", ("latent", "noise"), by=("model", "weight", "seed"))
+    return tables.mean_and_error(gaps, ["model", "weight"], columns)
 
 
 def both_slerps(table: pd.DataFrame, by_row: pd.DataFrame) -> pd.DataFrame:
@@ -153,45 +153,45 @@ def change_by_row(both: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(both["model"].unique(), level="model")
 
 
-def state(run: Run, table: pd.DataFrame, by_row: pd.DataFrame, *, num_pairs: int, num_real: int) -> None:
-    """Record the numbers of notebook 05 and state its claims.
+def state(
+    run: Run, table: pd.DataFrame, by_row: pd.DataFrame, *, judge: str, num_pairs: int, num_real: int
+) -> None:
+    """Record the numbers of notebook 05 and answer F5a to F5d, set by set: a set is the images of one seed.
 
     Args:
         run: the notebook's.
         table, by_row: of `quality` and `quality_by_row`.
+        judge: the name of the judge.
         num_pairs, num_real: give precision and recall, which are shares, their least change.
     """
-    finest = dict(zip(QUALITY, (0, 1 / num_pairs, 1 / num_real), strict=True))
+    finest: dict[str, float] = {"precision": 1 / num_pairs, "recall": 1 / num_real}
     for (name, start, weight), rows in table.groupby(["model", "start", "weight"], sort=False):
-        for metric in QUALITY:
-            run.record(f"{name}: {metric} from {start}, λ = {weight:.2f}", rows[metric], finest[metric])
+        for measure in MEASURES:
+            run.record(
+                f"{name}: {measure} from {start}, λ = {weight:.2f}", rows[measure], finest.get(measure, 0)
+            )
     for (name, start), rows in by_row.groupby(["model", "start"], sort=False):
-        for metric in QUALITY:
-            run.record(f"{name}: {metric} from {start}, row by row", rows[metric], finest[metric])
+        for measure in MEASURES:
+            run.record(f"{name}: {measure} from {start}, row by row", rows[measure], finest.get(measure, 0))
     for name, rows in table.groupby("model", sort=False):
-        for text, margin in _margins(rows).items():
-            run.claim(f"{name}: {text}", margin)
+        for statement, (measure, values) in _effects(rows).items():
+            run.effect(statement, str(name), values, resolution=finest.get(measure, 0), judge=judge)
 
 
-def _margins(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """Statement -> margin of each seed, of one model."""
-    at = rows.pivot(index="seed", columns=["start", "weight"], values=list(QUALITY))
+def _effects(rows: pd.DataFrame) -> dict[str, tuple[str, pd.Series]]:
+    """Statement -> its measure and δ of each seed, of one model."""
+    at = rows.pivot(index="seed", columns=["start", "weight"], values=["Fréchet distance", "recall"])
     left, half, right = (at.xs(weight, axis=1, level="weight") for weight in (0.0, 0.5, 1.0))
-    middle = half - (left + right) / 2  # less the mean of the two ends
-    margins = {}
-    for metric, word, sign in (("Fréchet distance", "higher", 1), ("recall", "lower", -1)):
-        path = {start: sign * at[metric][start].mean(axis=1) for start in ("noise", "latent")}
-        trails, bends = sign * half[metric], sign * middle[metric]
-        margins |= {
-            f"along the path {metric} is {word} from latents (Fig. 5)": path["latent"] - path["noise"],
-            f"at λ = 1/2 {metric} is {word} from latents (Fig. 5)": trails["latent"] - trails["noise"],
-            f"from latents {metric} is {word} at λ = 1/2 than at the ends (Fig. 5)": bends["latent"],
-            f"noise leads in {metric} by more at λ = 1/2 than at the ends (Fig. 5)": bends["latent"]
-            - bends["noise"],
-        }
-    lost = {metric: half[metric]["noise"] - half[metric]["latent"] for metric in ("precision", "recall")}
-    text = "at λ = 1/2 latents lose more recall than precision (Sec. 4.1)"
-    return margins | {text: lost["recall"] - lost["precision"]}
+    gap, rise = (
+        values.xs("latent", axis=1, level="start") - values.xs("noise", axis=1, level="start")
+        for values in (half, half - (left + right) / 2)
+    )
+    return {
+        "F5a": ("Fréchet distance", gap["Fréchet distance"]),
+        "F5b": ("Fréchet distance", rise["Fréchet distance"]),
+        "F5c": ("recall", -gap["recall"]),
+        "F5d": ("recall", -rise["recall"]),
+    }
 
 
 def study(
