@@ -446,14 +446,18 @@ def test_the_first_pictures_of_a_folder_are_of_all_its_kinds(tmp_path):
     )
 
 
-def test_the_quality_of_a_set_has_the_three_measures_of_fig_5(tmp_path):
+def test_the_quality_of_a_set_has_the_three_measures_of_fig_5_and_a_kernel_distance(tmp_path):
     judge, pixels = MiniFeatures(), images(6, size=32)
     real = judges.reference_features(judge)[:50]
     found = judges.set_quality(judge, pixels, real, 20, tmp_path)
     features = judge.features(pixels)
     precision, recall = metrics.precision_recall(features, real[:20])
-    distance = metrics.frechet_distance(features, real)
-    assert found == {"Fréchet distance": pytest.approx(distance), "precision": precision, "recall": recall}
+    assert found == {
+        "Fréchet distance": pytest.approx(metrics.frechet_distance(features, real)),
+        "precision": precision,
+        "recall": recall,
+        "kernel distance": pytest.approx(metrics.kernel_distance(features, real[:20])),
+    }
 
 
 def test_the_shipped_features_are_those_of_garments():

@@ -2,8 +2,9 @@ import sys
 
 import pytest
 import torch
+from torch_fidelity import metric_kid
 
-from taba_utils.metrics import fidelity, frechet_distance, precision_recall
+from taba_utils.metrics import fidelity, frechet_distance, kernel_distance, precision_recall
 
 
 def gaussian(n: int, d: int = 4, seed: int = 0) -> torch.Tensor:
@@ -78,6 +79,52 @@ def test_features_that_need_a_gradient_or_are_half_precision_are_judged_too():
     assert precision_recall(x, y) == precision_recall(x.detach(), y)
 
 
+def literal_kernel_distance(x: torch.Tensor, y: torch.Tensor) -> float:
+    """The unbiased MMD² of Bińkowski et al. (2018), one pair of samples at a time."""
+
+    def kernel(a, b):
+        return (float(a.double() @ b.double()) / len(a) + 1) ** 3
+
+    def mean(values):
+        values = list(values)
+        return sum(values) / len(values)
+
+    def within(points):
+        return mean(kernel(a, b) for i, a in enumerate(points) for j, b in enumerate(points) if i != j)
+
+    return within(x) + within(y) - 2 * mean(kernel(a, b) for a in x for b in y)
+
+
+def test_the_kernel_distance_is_its_literal_definition():
+    x, y = 0.7 * gaussian(12) + 0.5, gaussian(17, seed=1)
+    assert kernel_distance(x, y) == pytest.approx(literal_kernel_distance(x, y))
+    assert kernel_distance(y, x) == pytest.approx(kernel_distance(x, y))
+
+
+def test_the_kernel_distance_of_sets_of_one_size_is_torch_fidelitys():
+    x, y = 0.7 * gaussian(20) + 0.5, gaussian(20, seed=1)
+    options = {"kid_subsets": 1, "kid_subset_size": 20, "verbose": False}
+    found = metric_kid.kid_features_to_metric(x.double(), y.double(), **options)
+    assert kernel_distance(x, y) == pytest.approx(found["kernel_inception_distance_mean"])
+
+
+def test_the_kernel_distance_has_no_bias_at_any_size():
+    """The mean over many draws of one distribution is zero, where a Fréchet distance is far from it."""
+    found = torch.tensor(
+        [kernel_distance(gaussian(6, seed=i), gaussian(9, seed=1000 + i)) for i in range(400)]
+    )
+    assert abs(found.mean()) < 3 * found.std() / len(found) ** 0.5
+    assert found.min() < 0
+    assert frechet_distance(gaussian(6), gaussian(9, seed=1000)) > 0.5
+
+
+def test_blocks_of_kernel_values_change_nothing(monkeypatch):
+    x, y = 0.7 * gaussian(30) + 0.5, gaussian(45, seed=1)
+    whole = kernel_distance(x, y)
+    monkeypatch.setattr(fidelity, "ROWS_AT_ONCE", 7)
+    assert kernel_distance(x, y) == pytest.approx(whole)
+
+
 def test_equal_sets_cover_each_other():
     assert precision_recall(gaussian(20), gaussian(20)) == (1, 1)
 
@@ -115,7 +162,7 @@ def test_blocks_of_distances_change_nothing(monkeypatch):
     assert precision_recall(features, reference) == pytest.approx(whole)
 
 
-@pytest.mark.parametrize("judge", [frechet_distance, precision_recall])
+@pytest.mark.parametrize("judge", [frechet_distance, kernel_distance, precision_recall])
 @pytest.mark.parametrize(
     ("features", "reference", "message"),
     [

@@ -16,8 +16,16 @@ def test_real_images_are_nearer_to_real_images_than_noise_is(sets):
     name = sets.models.names[0]
     real = sets.quality_of_real(name, 16, seed=0)
     noise = sets.quality(name, sets.models[name].sample_noise(16))
-    assert list(real) == list(noise) == list(judged.QUALITY)
-    assert real["Fréchet distance"] < noise["Fréchet distance"]
+    assert list(real) == list(noise) == list(judged.MEASURES)
+    for distance in ("Fréchet distance", "kernel distance"):
+        assert real[distance] < noise[distance]
+
+
+def test_real_images_are_at_no_kernel_distance_from_real_images(sets):
+    name = sets.models.names[0]
+    noise = sets.quality(name, sets.models[name].sample_noise(64))["kernel distance"]
+    real = [sets.quality_of_real(name, 64, seed)["kernel distance"] for seed in range(20)]
+    assert abs(sum(real) / len(real)) < 0.1 * noise
 
 
 def test_more_real_images_than_there_are_have_no_quality(sets):

@@ -16,7 +16,7 @@ from taba_utils.fashion import load_fashion
 from taba_utils.judges.mini import MiniFeatures
 from taba_utils.judges.protocols import FeatureJudge
 from taba_utils.judges.remembered import remembered
-from taba_utils.metrics import frechet_distance, precision_recall
+from taba_utils.metrics import frechet_distance, kernel_distance, precision_recall
 from taba_utils.models.places import SHIPPED
 
 NUM_SHIPPED = 10_000
@@ -59,21 +59,36 @@ def set_quality(
     num_real: int,
     cache_dir: str | Path | None = None,
 ) -> dict[str, float]:
-    """The three measures of Fig. 5 of a set of images, on a judge's features.
+    """How good and how diverse a set of images is, on a judge's features.
 
     Args:
         judge: any with features.
         pixels: (N, 3, H, W) in [0, 1], N at least 4.
-        real: (M, d), of the same judge, from `reference_features`; the Fréchet distance uses all rows.
-        num_real: how many rows of `real` precision and recall use, at least 4.
+        real, num_real: see `features_quality`.
         cache_dir: of known features, see `Trajectories`.
+    """
+    return features_quality(remembered(judge.features, pixels, cache_dir=cache_dir), real, num_real)
+
+
+def features_quality(features: torch.Tensor, real: torch.Tensor, num_real: int) -> dict[str, float]:
+    """The three measures of Fig. 5, and a kernel distance.
+
+    Args:
+        features: (N, d), of judged images, N at least 4.
+        real: (M, d), of the same judge, from `reference_features`; the Fréchet distance uses all rows.
+        num_real: how many rows of `real` the other measures use, at least 4.
 
     Returns:
-        "Fréchet distance", "precision" and "recall".
+        "Fréchet distance", "precision", "recall" and "kernel distance".
     """
-    features = remembered(judge.features, pixels, cache_dir=cache_dir)
-    precision, recall = precision_recall(features, real[:num_real])
-    return {"Fréchet distance": frechet_distance(features, real), "precision": precision, "recall": recall}
+    some = real[:num_real]
+    precision, recall = precision_recall(features, some)
+    return {
+        "Fréchet distance": frechet_distance(features, real),
+        "precision": precision,
+        "recall": recall,
+        "kernel distance": kernel_distance(features, some),
+    }
 
 
 def picture_files(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Quality of a set of images by any judge's features: Fréchet distance, precision and recall (Sec. 4.1)."""
+"""Quality of a set of images by any judge's features: two distances, precision and recall (Sec. 4.1)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from taba_utils.metrics._checks import require_float
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-ROWS_AT_ONCE = 1024  # of a matrix of distances
+ROWS_AT_ONCE = 1024  # of a matrix of distances or of kernel values
 
 
 def frechet_distance(
@@ -37,6 +37,27 @@ def frechet_distance(
         metric.fid_features_to_statistics(x.detach().double().cpu()) for x in (features, reference_features)
     )
     return float(metric.fid_statistics_to_metric(first, second, verbose=False)["frechet_inception_distance"])
+
+
+def kernel_distance(
+    features: Float[torch.Tensor, "n d"], reference_features: Float[torch.Tensor, "m d"]
+) -> float:
+    """Squared maximum mean discrepancy with the kernel (x · y / d + 1)³, without bias (Bińkowski et al., 2018).
+
+    On Inception's features this is KID. Its expectation does not depend on the numbers of samples, and it is zero for
+    two samples of one distribution. An estimate may therefore be negative. torch-fidelity's version draws subsets of
+    one size from both sides. This one uses all samples.
+
+    Args:
+        features, reference_features: (N, d) and (M, d), float, d at least 2, of judged and of real images.
+
+    Raises:
+        ValueError: fewer than 2 samples; shapes that do not belong together; values that are not finite.
+    """
+    _check(features, reference_features, least=2, why="pairs of different samples")
+    x, y = (one.detach().double().cpu() for one in (features, reference_features))
+    between = _kernel_sum(x, y) / (len(x) * len(y))
+    return _mean_of_pairs(x) + _mean_of_pairs(y) - 2 * between
 
 
 def precision_recall(
@@ -69,6 +90,17 @@ def precision_recall(
         verbose=False,
     )
     return found["precision"], found["recall"]
+
+
+def _kernel_sum(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Sum of (x_i · y_j / d + 1)³ over all i and j."""
+    return sum((part @ y.T / x.shape[1] + 1).pow(3).sum().item() for part in x.split(ROWS_AT_ONCE))
+
+
+def _mean_of_pairs(x: torch.Tensor) -> float:
+    """Mean of (x_i · x_j / d + 1)³ over all i ≠ j."""
+    own = (x.square().sum(dim=1) / x.shape[1] + 1).pow(3).sum().item()
+    return (_kernel_sum(x, x) - own) / (len(x) * (len(x) - 1))
 
 
 def _torch_fidelity(module: str):

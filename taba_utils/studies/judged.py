@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import torch
 
-from taba_utils import metrics
 from taba_utils.denoiser import Denoiser
 from taba_utils.judges import (
     Edits,
@@ -22,9 +21,13 @@ from taba_utils.judges import (
     reference_features,
     set_quality,
 )
+from taba_utils.judges.real_images import features_quality
 from taba_utils.studies.models import Models
 
 QUALITY = ("Fréchet distance", "precision", "recall")
+"""The measures of Fig. 5 and Tab. 12."""
+MEASURES = (*QUALITY, "kernel distance")
+"""What `SetJudge` says of a set of images."""
 SCORES = ("measure", "quantity", "sign", "image", "score")
 
 
@@ -36,7 +39,7 @@ class SetJudge:
         judge: any with features.
         models: whose images are judged.
         real: model -> (M, d), features of real images.
-        num_real: how many of the real images precision and recall use.
+        num_real: how many of the real images all measures but the Fréchet distance use.
     """
 
     judge: FeatureJudge
@@ -56,12 +59,12 @@ class SetJudge:
         return cls(judge, models, real, num_real)
 
     def quality(self, name: str, image: torch.Tensor) -> dict[str, float]:
-        """`QUALITY` of a set of a model's images, (N, C, H, W) in the diffusion's own space, N at least 4."""
+        """`MEASURES` of a set of a model's images, (N, C, H, W) in the diffusion's own space, N at least 4."""
         pixels = decoded(self.models[name], image)
         return set_quality(self.judge, pixels, self.real[name], self.num_real, self.models.cache_dir)
 
     def quality_of_real(self, name: str, count: int, seed: int) -> dict[str, float]:
-        """`QUALITY` of `count` real images, drawn from those that precision and recall do not use.
+        """`MEASURES` of `count` real images, drawn from those that precision and recall do not use.
 
         No sampler can be expected to do better. NaN where there are fewer than `count` such images.
         """
@@ -69,9 +72,8 @@ class SetJudge:
         order = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))
         features = real[order[order >= self.num_real][:count]]
         if len(features) < count:
-            return dict.fromkeys(QUALITY, float("nan"))
-        nearness = metrics.precision_recall(features, real[: self.num_real])
-        return dict(zip(QUALITY, (metrics.frechet_distance(features, real), *nearness), strict=True))
+            return dict.fromkeys(MEASURES, float("nan"))
+        return features_quality(features, real, self.num_real)
 
 
 def edits_of(denoiser: Denoiser, image: torch.Tensor, source: list, target: list) -> Edits:
