@@ -95,7 +95,7 @@ def attraction(
     """
     rows = []
     for (name, seed), found in assigned.items():
-        image = models.trajectories(name, seed, len(found)).image(len(found))
+        image = triples(models, name, seed, len(found)).image
         dull = least_varied(models.decode(name, image), pool_size)
         wrong = found[found != torch.arange(len(found))]
         shares = {
