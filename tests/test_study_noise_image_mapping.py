@@ -8,7 +8,8 @@ from scipy import stats
 
 import taba_utils as taba
 from taba_utils import metrics
-from taba_utils.models.gaussian import half_plain
+from taba_utils.models.gaussian import GaussianMixture, half_plain
+from taba_utils.report import Run
 from taba_utils.studies import Models, attraction
 from taba_utils.studies import noise_image_mapping as study
 from taba_utils.studies.triples import Triples, triples
@@ -45,8 +46,8 @@ def test_a_cell_is_mean_and_standard_deviation_in_per_cent():
 
 
 def test_pools_divide_the_images_of_all_seeds(models):
-    found = study.pool_sizes(models, num_images=8, pool_size=4)
-    assert found["candidates"].unique().tolist() == [2, 4, 8, 24]
+    found = study.pool_sizes(models, num_images=8, pool_size=8)
+    assert found["candidates"].unique().tolist() == [2, 8, 24]
     assert found["direction"].unique().tolist() == list(study.DIRECTIONS)
 
 
@@ -64,48 +65,123 @@ def test_the_accuracy_between_two_candidates_is_a_normal_probability():
     assert table.loc[0.0, 10] == pytest.approx(0.1)
 
 
-def test_a_noise_is_assigned_the_nearest_image_of_its_seed(models):
-    found = attraction.assigned_images(models, num_images=6)
+def test_a_noise_is_assigned_the_nearest_image_of_its_pool(models):
+    found = attraction.assigned_images(models, num_images=6, pool_size=3)
     one = triples(models, "gaussian", 1, 6)
     distances = torch.cdist(one.noise.flatten(1), one.image.flatten(1))
+    distances[:3, 3:] = distances[3:, :3] = torch.inf
     assert found["gaussian", 1].tolist() == distances.argmin(dim=1).tolist()
 
 
-def test_the_share_of_two_attractors_counts_wrongly_assigned_noises_only(models):
-    assigned = {("gaussian", 0): torch.tensor([0, 0, 0, 3, 3, 4])}
-    table = attraction.strongest(models, assigned)
-    variance = triples(models, "gaussian", 0, 6).image.flatten(1).var(dim=1)
-    assert table["share"].item() == 0.75  # wrong: noises 1 and 2 go to image 0, 4 to 3, 5 to 4
-    assert table["flatness"].item() == pytest.approx((1 - variance[[0, 3]].mean() / variance.mean()).item())
+def test_the_least_varied_images_are_those_of_each_pool():
+    contrast = torch.tensor([12.0, *range(1, 12), *range(24, 12, -1)])  # pools of 12: 11 is not 12's equal
+    pixels = contrast[:, None, None, None] * torch.tensor([-1.0, 1.0]).reshape(1, 2, 1, 1)
+    assert sorted(attraction.least_varied(pixels, 12).tolist()) == [*range(1, 9), *range(16, 24)]
 
 
-def stated(name: str, found: pd.DataFrame) -> dict[str, float]:
-    run = taba.Run("name", SimpleNamespace(seeds=[0, 1]))
-    attracted = pd.DataFrame({"model": [name], "seed": [0], "share": [0.9], "flatness": [0.3]})
-    study.state(run, found, attracted, num_images=48, num_steps=5, pool_size=48)
-    return {claim.text.removeprefix(f"{name}: "): claim.mean for claim in run.claims}
+def test_the_share_of_the_least_varied_images_counts_wrongly_assigned_noises_only(models):
+    image = triples(models, "gaussian", 0, 16).image
+    dull, bright = image.flatten(1).var(dim=1).argsort().split(8)
+    assigned = torch.arange(16)
+    assigned[dull[0]], assigned[dull[1]], assigned[bright[0]], assigned[bright[1]] = (
+        dull[7], bright[7], dull[7], dull[6],
+    )  # fmt: skip
+    (row,) = attraction.attraction(models, {("gaussian", 0): assigned}, pool_size=16).itertuples(index=False)
+    assert row == ("gaussian", 0, 4, 0.75, 0.5, 0.75)
 
 
-def test_pixel_models_are_said_to_fail_in_three_directions():
-    claims = stated("mini-adm", accuracies(0.9, 0.9, model="mini-adm"))
-    assert claims["image to noise above 75% of 48 candidates (Tab. 8)"] == pytest.approx(0.15)
-    assert claims["latent to image below 75% of 48 candidates (Tab. 8)"] == pytest.approx(-0.15)
-    assert claims["two images attract most wrongly assigned noises (App. E.3)"] == pytest.approx(0.4)
-    assert not [text for text in claims if "Tab. 11" in text]  # one T
+def test_without_a_wrongly_assigned_noise_there_is_no_share(models):
+    found = attraction.attraction(models, {("gaussian", 0): torch.arange(16)}, pool_size=16)
+    assert found["wrong"].item() == 0
+    assert found[["least varied", "two strongest"]].isna().all(axis=None)
 
 
-def test_latent_space_models_are_said_to_succeed_in_all():
-    claims = stated("mini-ldm", accuracies(0.9, 0.9, model="mini-ldm"))
-    assert [text for text in claims if "above" in text] == [
-        f"{direction} above 75% of 48 candidates (Tab. 8)" for direction in study.DIRECTIONS
-    ]
+def stated(name: str, found: pd.DataFrame, wrong: tuple[int, ...] = (4, 2)) -> Run:
+    run = Run("name", SimpleNamespace(seeds=[0, 1], num_steps=found["T"].max()))
+    sets = len(wrong)
+    attracted = pd.DataFrame({"model": [name] * sets, "seed": range(sets), "wrong": wrong})
+    attracted = attracted.assign(**{"least varied": [0.9, 0.7][:sets], "by chance": 0.25})
+    study.state(run, found, attracted, num_images=32)
+    return run
 
 
-def test_more_steps_are_compared_with_fewer_seed_by_seed():
-    fewer, more = accuracies(0.8, 0.6, model="mini-adm", T=2), accuracies(0.3, 0.5, model="mini-adm")
-    claims = stated("mini-adm", pd.concat([fewer, more], ignore_index=True))
-    assert claims["noise to image gets worse with more steps (Tab. 11)"] == pytest.approx(0.3)
-    assert claims["image to latent below 75% of 48 candidates at T = 2, too (Tab. 11)"] == pytest.approx(0.05)
+def means(run: Run) -> dict[str, float]:
+    return {name: effect.estimate.mean for name, effect in run.effects.items()}
+
+
+def directions(*values: float, **columns) -> pd.DataFrame:
+    """Of two seeds, the second a tenth below the mean and the first a tenth above."""
+    by_seed = [[1.1 * value, 0.9 * value] for value in values]
+    rows = {"model": "mini-adm", "T": 5, "seed": [0, 1], "division": 0}
+    return pd.DataFrame(rows | dict(zip(study.DIRECTIONS, by_seed, strict=True)) | columns)
+
+
+def test_each_direction_at_each_T_is_an_effect_with_a_set_as_unit():
+    found = pd.concat([directions(0.9, 0.8, 0.7, 0.6, T=2), directions(0.8, 0.5, 0.2, 0.3)])
+    run = stated("mini-adm", found)
+    assert means(run)["8, mini-adm, T = 2, latent to image"] == pytest.approx(0.6)
+    assert means(run)["8, mini-adm, T = 5, noise to image"] == pytest.approx(0.5)
+    assert len([name for name in run.effects if name.startswith("8,")]) == 2 * 4
+    assert {effect.estimate.count for effect in run.effects.values()} == {2}
+    assert set(run.resolutions.values()) == {1 / 32, 1 / 2}
+
+
+def test_of_pixel_models_the_paper_says_that_one_direction_alone_is_easy_and_that_steps_spoil_another():
+    found = pd.concat([directions(0.9, 0.8, 0.7, 0.6, T=2), directions(0.8, 0.5, 0.2, 0.3)])
+    effects = means(stated("mini-adm", found))
+    assert effects["8a, mini-adm"] == pytest.approx(0.8 - 0.5)
+    assert effects["8b, mini-adm"] == pytest.approx(0.8 - 0.2)
+    assert effects["8c, mini-adm"] == pytest.approx(0.8 - 0.5)
+
+
+def test_of_one_number_of_steps_nothing_is_said_over_steps(capsys):
+    assert "8c, mini-adm" not in stated("mini-adm", directions(0.8, 0.5, 0.2, 0.3)).effects
+    assert "8c is not stated for mini-adm" in capsys.readouterr().out
+
+
+def test_of_latent_space_models_the_paper_says_no_difference(capsys):
+    run = stated("mini-ldm", directions(0.8, 0.5, 0.2, 0.3, model="mini-ldm"))
+    assert {effect.statement for effect in run.effects.values()} == {"8", "8d"}
+    assert "8a, 8b and 8c are not stated for mini-ldm" in capsys.readouterr().out
+
+
+def test_attraction_is_the_share_above_chance_in_sets_with_a_wrong_noise(capsys):
+    found = directions(0.8, 0.5, 0.2, 0.3)
+    assert means(stated("mini-adm", found))["8d, mini-adm"] == pytest.approx(0.8 - 0.25)
+    one = stated("mini-adm", found, wrong=(0, 2))
+    assert means(one)["8d, mini-adm"] == pytest.approx(0.7 - 0.25)
+    assert "8d of mini-adm leaves out 1 of 2 sets" in capsys.readouterr().out
+    assert "8d, mini-adm" not in stated("mini-adm", found, wrong=(0, 0)).effects
+
+
+@pytest.mark.parametrize(("model", "T"), [("mini-adm", 100), ("mini-dit", 10)])
+def test_effects_stand_beside_the_papers_accuracies(model, T):
+    effect = stated(model, directions(0.9, 0.8, 0.7, 0.6, T=T, model=model)).effects
+    paper = taba.paper.table(11).query(f"direction == 'noise to image' and T == {T}")
+    name = taba.paper.EMBEDDED[model]
+    assert effect[f"8, {model}, T = {T}, noise to image"].paper == pytest.approx(
+        paper.set_index("model").loc[name, "value"] / 100
+    )
+
+
+def half(side: str) -> GaussianMixture:
+    """Images that vary on one half only."""
+    variances = torch.full((1, *SHAPE), 1e-12)
+    halves = dict(zip(("left", "right"), variances.split(SHAPE[2] // 2, dim=3), strict=True))
+    halves[side].fill_(0.25)
+    return GaussianMixture(variances)
+
+
+def test_two_networks_that_agree_draw_the_same_image_from_the_same_noise(tmp_path):
+    options = {"num_images": 8, "num_steps": 5, "seeds": [0, 3], "cache_dir": tmp_path}
+    excess = study.same_noise_same_image(half("left"), half("left"), **options)
+    assert excess.to_dict() == {0: 1 - 1 / 8, 3: 1 - 1 / 8}
+
+
+def test_two_networks_that_have_nothing_in_common_agree_by_chance(tmp_path):
+    options = {"num_images": 8, "num_steps": 5, "seeds": [0, 3], "cache_dir": tmp_path}
+    excess = study.same_noise_same_image(half("left"), half("right"), **options)
+    assert excess.tolist() == [0, 0]  # every image finds the other network's shortest
 
 
 def test_the_study_is_the_table_of_one_model(models, tmp_path):

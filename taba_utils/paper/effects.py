@@ -151,7 +151,7 @@ EFFECTS: dict[str, Callable[..., float]] = {
     "9a": _replaced(9, "correlation", -1),
     "9b": _replaced(9, "noise error", -1),
     "9c": _replaced(9, "KL", -1),
-    "9d": _relative(5, "correlation"),
+    "9d": lambda model, quantity="correlation": _relative(5, quantity)(model),
     "9e": lambda model, **_: 100 * (_relative(10, "image error")(model) - 1),
     "12": _at_k(12),
     "12s": _share_closed(12),

@@ -16,6 +16,7 @@ from scipy import stats
 from taba_utils.paper.effects import effect as papers_effect
 
 ALPHA = 0.05  # family-wise, over the verdicts of a profile
+ROUNDING = 1e-12  # relative; values that differ by less are equal
 AGREES, DISAGREES, UNDECIDED = "agrees", "disagrees", "undecided"
 
 
@@ -72,7 +73,7 @@ class Estimate:
         if count == 1 or not math.isfinite(mean):
             limit = math.inf if math.isfinite(mean) else math.nan
             return cls(mean, -limit, limit, 1.0, count)
-        if np.ptp(x) == 0:  # nothing varies: Student's t is not defined
+        if np.ptp(x) <= ROUNDING * np.abs(x).max():  # nothing varies: Student's t is not defined
             return cls(mean, mean, mean, float(mean == 0), count)
         test = stats.ttest_1samp(x, 0.0)
         low, high = test.confidence_interval(0.95)

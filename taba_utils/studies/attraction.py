@@ -13,6 +13,8 @@ from taba_utils.metrics import attractors, nearest
 from taba_utils.studies.models import Models
 from taba_utils.studies.triples import Triples, all_seeds, triples
 
+LEAST_VARIED = 8  # images that Figs. 12C and 13C show
+
 
 def search_terms(
     models: Models, *, num_images: int, steps_grid: Sequence[int] = (), convention: str | None = None
@@ -49,31 +51,60 @@ def term_sizes(found: Triples) -> pd.Series:
     return pd.Series({label: size.item() for label, size in sizes.items()})
 
 
-def assigned_images(models: Models, *, num_images: int) -> dict[tuple[str, int], torch.Tensor]:
-    """Index of the image nearest to each noise among the images of its seed, (num_images,) for (model, seed)."""
+def assigned_images(
+    models: Models, *, num_images: int, pool_size: int
+) -> dict[tuple[str, int], torch.Tensor]:
+    """Index of the image nearest to each noise within its pool, (num_images,) for (model, seed)."""
     found = {}
     for name, seed in models.pairs:
         one = triples(models, name, seed, num_images)
-        found[name, seed] = nearest(one.noise, one.image)
+        pools = zip(one.noise.split(pool_size), one.image.split(pool_size), strict=True)
+        nearest_ones = [nearest(*pool) + place * pool_size for place, pool in enumerate(pools)]
+        found[name, seed] = torch.cat(nearest_ones)
     return found
 
 
-def strongest(models: Models, assigned: Mapping[tuple[str, int], torch.Tensor]) -> pd.DataFrame:
-    """What the two strongest attractors of a seed do (App. E.3).
+def least_varied(pixels: torch.Tensor, pool_size: int) -> torch.Tensor:
+    """Indices of the `LEAST_VARIED` images of smallest variance of each pool (Figs. 12C and 13C).
+
+    Args:
+        pixels: (N, 3, H, W), the decoded images.
+        pool_size: a divisor of N.
+
+    Returns:
+        (P k,), int64, for P pools; k = `LEAST_VARIED`, or the pool size if that is smaller.
+    """
+    variances = pixels.flatten(1).var(dim=1).reshape(-1, pool_size)
+    first = torch.arange(len(variances))[:, None] * pool_size
+    return (variances.argsort(dim=1)[:, :LEAST_VARIED] + first).flatten()
+
+
+def attraction(
+    models: Models, assigned: Mapping[tuple[str, int], torch.Tensor], *, pool_size: int
+) -> pd.DataFrame:
+    """How many wrongly assigned noises go to the least varied images of their pool (App. E.3).
 
     Args:
         assigned: of `assigned_images`.
+        pool_size: as there.
 
     Returns:
-        Columns model, seed; "share", of the wrongly assigned noises, that the two images attract (NaN if no
-        noise is assigned wrongly); "flatness", 1 - their mean variance / the mean variance of all images.
+        A row for each model and seed. Columns model, seed; wrong, the number of wrongly assigned noises; "least varied",
+        the share of them that `least_varied` images attract; "by chance", what these images are of the pool; "two
+        strongest", the share that the two strongest attractors get. Shares are NaN if no noise is assigned wrongly.
     """
     rows = []
     for (name, seed), found in assigned.items():
-        indices, share = attractors(found, 2)
-        variance = models.trajectories(name, seed, len(found)).image(len(found)).flatten(1).var(dim=1)
-        rows.append((name, seed, share, (1 - variance[indices].mean() / variance.mean()).item()))
-    return pd.DataFrame(rows, columns=["model", "seed", "share", "flatness"])
+        image = triples(models, name, seed, len(found)).image
+        dull = least_varied(models.decode(name, image), pool_size)
+        wrong = found[found != torch.arange(len(found))]
+        shares = {
+            "least varied": torch.isin(wrong, dull).double().mean().item(),
+            "by chance": len(dull) / len(found),
+            "two strongest": attractors(found, 2)[1],
+        }
+        rows.append({"model": name, "seed": seed, "wrong": len(wrong), **shares})
+    return pd.DataFrame(rows)
 
 
 def expected_accuracy(ratios: Sequence[float], pools: Sequence[int]) -> pd.DataFrame:

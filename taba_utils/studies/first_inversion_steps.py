@@ -1,6 +1,6 @@
 """Sec. 5 and App. F: latents, interpolations and edits when the first inversion steps are exact (notebook 08).
 
-What is claimed of the tables made here stands in `first_inversion_claims`.
+What they answer stands in `first_inversion_effects`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from taba_utils import figures, metrics
 from taba_utils.denoiser import Denoiser
 from taba_utils.interpolation import slerp
 from taba_utils.judges import Judge, decoded, edit_conditions
-from taba_utils.studies.judged import QUALITY, SCORES, SetJudge, edits_of, scores
+from taba_utils.studies.judged import MEASURES, SCORES, SetJudge, edits_of, scores
 from taba_utils.studies.models import Models
 from taba_utils.theory import gain_after_exact_steps, replaced_steps, variance_with_gain
 from taba_utils.trajectories import Trajectories
 
 Replaced = int | str  # k, or "noise"
+LEAST_SET = 50  # images; a Fréchet distance of fewer is no number
 QUANTITIES = (
     "correlation", "excess", "neighbours", "image error", "image error, median", "noise error", "noise l2",
     "KL", "KL(latent || noise)",
@@ -177,11 +178,12 @@ def halfway(experiment: Experiment, sets: SetJudge | None) -> pd.DataFrame:
     """Tab. 12: the images at λ = 1/2 of each pair, judged as a set.
 
     Returns:
-        Columns model, seed, replaced and `QUALITY`; no rows without a judge.
+        Columns model, seed, replaced and `MEASURES`; of fewer than `LEAST_SET` pairs the Fréchet distance is NaN,
+        and the kernel distance stands in for it. No rows without a judge.
     """
-    columns = ["model", "seed", "replaced", *QUALITY]
+    columns = ["model", "seed", "replaced", *MEASURES]
     if sets is None:
-        return pd.DataFrame(columns=columns).astype(dict.fromkeys(QUALITY, float))
+        return pd.DataFrame(columns=columns).astype(dict.fromkeys(MEASURES, float))
     rows = []
     for name, seed in experiment.models.pairs:
         r, even = experiment.trajectories(name, seed), experiment.num_images // 2 * 2
@@ -190,7 +192,9 @@ def halfway(experiment: Experiment, sets: SetJudge | None) -> pd.DataFrame:
         images = sample_all(r, middles, told(r, slice(0, even, 2)))
         for k, image in zip(starts, images, strict=True):
             rows.append({"model": name, "seed": seed, "replaced": k, **sets.quality(name, image)})
-    return pd.DataFrame(rows, columns=columns)
+    found = pd.DataFrame(rows, columns=columns)
+    enough = experiment.num_images // 2 >= LEAST_SET
+    return found if enough else found.assign(**{"Fréchet distance": float("nan")})
 
 
 def edits(experiment: Experiment, judges: Iterable[Judge], *, num_edits: int) -> pd.DataFrame:
