@@ -9,7 +9,6 @@ import pandas as pd
 
 from taba_utils.denoiser import Denoiser
 from taba_utils.metrics import accuracy_over_divisions, assignment_accuracy
-from taba_utils.models import list_models
 from taba_utils.report import Run
 from taba_utils.studies.models import Models
 from taba_utils.studies.triples import Triples, all_seeds, triples
@@ -137,9 +136,9 @@ def state(run: Run, found: pd.DataFrame, attracted: pd.DataFrame, *, num_images:
         for direction in DIRECTIONS:
             run.record(f"{name}: {direction}, T = {steps}", rows[direction], finest)
             run.effect("8", name, rows[direction], resolution=finest, T=int(steps), direction=direction)
-    space, other = list_models()["diffusion"], []
+    other = []
     for name, rows in by_seed.groupby("model", sort=False):
-        if space[name] == "pixel":
+        if run.models.space(name) == "pixel":
             _state_pixels(run, name, rows.set_index("seed"), finest)
         else:
             other.append(name)
