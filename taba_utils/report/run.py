@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
@@ -102,13 +102,19 @@ class Run:
         self.resolutions[_new(found.name, self.effects)] = resolution
         self.effects[found.name] = found
 
-    def effects_table(self) -> pd.DataFrame:
+    def effects_table(self, *, only: Sequence[str] = (), without: Sequence[str] = ()) -> pd.DataFrame:
         """Effect by effect: estimate, 95% confidence interval, number of units, and the paper's value.
 
         Verdicts are corrected over all effects of a profile: they stand in RESULTS.md.
+
+        Args:
+            only: ids of the statements that are shown; none: all.
+            without: ids of statements that are left out, because another table shows them.
         """
         rows = []
         for name, effect in self.effects.items():
+            if effect.statement in without or (only and effect.statement not in only):
+                continue
             about, found = statements()[effect.statement], effect.estimate
             row = {
                 "effect": name,
