@@ -1,3 +1,4 @@
+import json
 import math
 from types import SimpleNamespace
 
@@ -205,6 +206,13 @@ def test_effects_follow_from_the_tables_with_sets_and_images_as_units(capsys):
     }
     line = "m: statement 5a leaves out 1 of 4 images, which have one kind of pixels only\n"
     assert capsys.readouterr().out == line
+
+
+def test_what_a_reference_keeps_can_be_written_as_json():
+    run = taba.Run("name", SimpleNamespace(seeds=[0, 1]))
+    study.state(run, **two_sets())
+    kept = [dict(effect.at) for effect in run.effects.values()], run.numbers, run.cells, run.resolutions
+    assert json.loads(json.dumps(kept))[0][-1] == {"T": 1000}
 
 
 def test_the_control_is_recorded_and_not_stated():

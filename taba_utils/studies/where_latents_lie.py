@@ -133,7 +133,7 @@ def state(
         _state_areas(run, str(name), *(x[x["model"] == name] for x in (by_all, errors)))
     for (name, steps), rows in triangles(grid).groupby(level=["model", "T"], sort=False):
         modes = rows.droplevel(["model", "T"]).xs("latent")["most probable"]
-        _state_angles(run, "10", name, modes, T=steps)
+        _state_angles(run, "10", str(name), modes, T=int(steps))
 
 
 def _state_triangles(run: Run, name: str, images: pd.DataFrame, sets: pd.DataFrame) -> None:
