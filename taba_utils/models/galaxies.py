@@ -170,11 +170,13 @@ def read_leaves(file: Path) -> list[np.ndarray]:
 def _fitting(network: ScoreNetwork, leaves: list[np.ndarray], file: Path) -> Mapping[str, torch.Tensor]:
     """Leaves by the names of parameters, in torch's layout; raises ValueError for a leaf that does not fit."""
     own = dict(network.named_parameters())
-    if len(leaves) != len(own) + 1 or leaves[-1].shape or leaves[-1] != LAST_TIME:
-        wanted = f"{len(own)} arrays and the last time {LAST_TIME:g}"
-        raise ValueError(f"{file} must hold {wanted}, got {len(leaves)} arrays with {leaves[-1:]} at the end")
+    arrays, last = leaves[:-1], leaves[-1:]
+    if len(arrays) != len(own) or last[0].size != 1 or last[0] != LAST_TIME:
+        ends = last[0].item() if last and last[0].size == 1 else "an array"
+        wanted = f"{len(own)} arrays and then the last time, {LAST_TIME:g}"
+        raise ValueError(f"{file} must hold {wanted}, got {len(arrays)} arrays and then {ends}")
     found = {}
-    for (name, parameter), leaf in zip(own.items(), leaves, strict=False):
+    for (name, parameter), leaf in zip(own.items(), arrays, strict=True):
         value = torch.from_numpy(leaf)
         if (
             name == "conv_out.weight" and value.ndim == 4
