@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -50,9 +51,9 @@ def diagnosis(
     values, height = table.droplevel("paper"), min(PICTURES, rows_height(rows))
     with mpl.rc_context({**STYLE, "axes.labelsize": 9, "axes.titlesize": 9, "legend.fontsize": 7}):
         figure = new_figure(WIDTH, height + PANELS)
-        upper, lower = figure.subfigures(2, 1, height_ratios=(height, PANELS))
-        draw_rows(upper, rows)
-        panels = lower.subplots(1, 4, width_ratios=(3, 4, 4, 5))
+        parts: Any = figure.subfigures(2, 1, height_ratios=(height, PANELS))
+        draw_rows(parts[0], rows)
+        panels = parts[1].subplots(1, 4, width_ratios=(3, 4, 4, 5))
         _correlations(panels[0], values.iloc[:, 0])
         _areas(panels[1], values.iloc[:, :2])
         _triangles(panels[2], values.iloc[:, :2])

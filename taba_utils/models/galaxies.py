@@ -36,7 +36,7 @@ class MixerBlock(nn.Module):
     def __init__(self, patches: int):
         super().__init__()
         self.patch_mixer, self.hidden_mixer = _mlp(patches), _mlp(HIDDEN)
-        self.norm1, self.norm2 = nn.LayerNorm((HIDDEN, patches)), nn.LayerNorm((patches, HIDDEN))
+        self.norm1, self.norm2 = nn.LayerNorm([HIDDEN, patches]), nn.LayerNorm([patches, HIDDEN])
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
         """(N, HIDDEN, patches) -> (N, HIDDEN, patches)."""
@@ -59,7 +59,7 @@ class ScoreNetwork(nn.Module):
         self.conv_in = nn.Conv2d(2, HIDDEN, PATCH, stride=PATCH)
         self.conv_out = nn.ConvTranspose2d(HIDDEN, 1, PATCH, stride=PATCH)
         self.blocks = nn.ModuleList(MixerBlock(patches) for _ in range(BLOCKS))
-        self.norm = nn.LayerNorm((HIDDEN, patches))
+        self.norm = nn.LayerNorm([HIDDEN, patches])
 
     def forward(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
         """The score, (N, 1, H, W), of x, (N, 1, H, W), at times in 0..10, scalar or (N,)."""
@@ -178,9 +178,8 @@ def _fitting(network: ScoreNetwork, leaves: list[np.ndarray], file: Path) -> Map
     found = {}
     for (name, parameter), leaf in zip(own.items(), arrays, strict=True):
         value = torch.from_numpy(leaf)
-        if (
-            name == "conv_out.weight" and value.ndim == 4
-        ):  # jax correlates with the spread-out input, torch convolves
+        if name == "conv_out.weight" and value.ndim == 4:
+            # (out, in, k, k), and jax correlates with the spread-out input where torch convolves
             value = value.transpose(0, 1).flip(2, 3)
         if name.startswith("conv") and name.endswith("bias"):
             value = value.flatten()
