@@ -1,7 +1,7 @@
 """One function per figure: data in, matplotlib Figure out. `style` holds the palette and the type."""
 
 from taba_utils.figures.correlation import correlations
-from taba_utils.figures.diagnosis import diagnosis
+from taba_utils.figures.diagnosis import diagnosed
 from taba_utils.figures.editing import edits, improvement
 from taba_utils.figures.inversion import (
     error_over_levels,
@@ -28,7 +28,7 @@ __all__ = [
     "as_noise",
     "as_pixels",
     "correlations",
-    "diagnosis",
+    "diagnosed",
     "distance_maps",
     "edits",
     "error_over_levels",

@@ -22,7 +22,7 @@ PICTURES, PANELS = 4.2, 2.7  # inches: the most that pictures take, and what the
 AREA_LABELS = {"error": "error, {}", "std": "std of latent, {}"}
 
 
-def diagnosis(
+def diagnosed(
     table: pd.DataFrame,
     errors: tuple[list[ApproximationErrors], list[ApproximationErrors]],
     first: int,

@@ -55,9 +55,10 @@ class Diagnosis:
 
     Attributes:
         model, num_images, num_steps, seed, convention: of which the numbers are.
-        table: rows (table of the paper, quantity); columns: the model, the control "shrunken noise" where the quantity
-            is one of the latent, and the paper's six models as printed. NaN where the model's images have only one
-            kind of pixels, and where nothing is printed.
+        table: rows (table of the paper, quantity); columns: the model, the control "shrunken noise" (quantities of the
+            latent only), and the paper's six models as printed. Angles are the most probable ones (Eq. 12), in degrees.
+            NaN where the model's images have only one kind of pixels, where the sides of the images have no common
+            patch of enough pixels, and where nothing is printed.
         figure: pictures, correlations, areas, triangle and error of each step.
     """
 
@@ -78,7 +79,7 @@ class Diagnosis:
         )
         caption = (
             f"{self.model}: {self.num_images} images, T = {self.num_steps}, seed {self.seed}, "
-            f"{self.convention} convention. {CONTROL}: noise times the latents' standard deviation. Then the paper's."
+            f"{self.convention} convention. {CONTROL}: noise times the latents' standard deviation."
         )
         return tables.show(texts, caption)
 
@@ -134,11 +135,15 @@ def diagnose(
     control = Triples(found.noise, found.image, found.latent.std() * found.noise)
     steps = watch(models, num_images=min(num_images, WATCHED))[name, seed]
     own = of_model(found, plain, steps) | of_latent(found, plain)
-    columns = {name: own, CONTROL: of_latent(control, plain), **printed()}
+    columns = {
+        name: own,
+        CONTROL: of_latent(control, plain),
+        **{f"{model} (paper)": quantities for model, quantities in printed().items()},
+    }
     table = pd.DataFrame(columns, index=pd.MultiIndex.from_tuples(ROWS, names=["paper", "quantity"]))
     shown, pixels = found.first(PICTURES), models.decode(name, found.image[:PICTURES])
     pictures = {"noise": shown.noise, "latent": shown.latent, "pixels": pixels, "plain": plain[:PICTURES]}
-    figure = figures.diagnosis(
+    figure = figures.diagnosed(
         table, (steps.errors, steps.standard_errors), first_tenth(num_steps), **pictures
     )
     return Diagnosis(name, num_images, num_steps, seed, denoiser.convention, table, figure)
