@@ -20,6 +20,7 @@ from .report import Run as Run
 from .report import start as start
 from .schedule import Schedule as Schedule
 from .studies import study as study
+from .studies.diagnosis import diagnose as diagnose
 from .trajectories import Trajectories as Trajectories
 
 __version__: str

@@ -1,6 +1,7 @@
 """One function per figure: data in, matplotlib Figure out. `style` holds the palette and the type."""
 
 from taba_utils.figures.correlation import correlations
+from taba_utils.figures.diagnosis import diagnosed
 from taba_utils.figures.editing import edits, error_over_guidance, improvement
 from taba_utils.figures.forest import forest
 from taba_utils.figures.inversion import (
@@ -28,6 +29,7 @@ __all__ = [
     "as_noise",
     "as_pixels",
     "correlations",
+    "diagnosed",
     "distance_maps",
     "edits",
     "error_over_guidance",

@@ -33,14 +33,7 @@ def triangles(degrees: pd.DataFrame) -> Figure:
         figure = new_figure(WIDTH, WIDTH / max(len(degrees), 3))
         panels = figure.subplots(1, len(degrees), squeeze=False, sharex=True, sharey=True)[0]
         for axes, (title, *angles) in zip(panels, degrees[COLUMNS].itertuples(), strict=True):
-            points = _corners(*angles)
-            axes.fill(*zip(*points, strict=True), facecolor="0.93", edgecolor="0.4", lw=1.2)
-            for vertex, point, angle in zip(VERTICES, points, angles, strict=True):
-                axes.plot(*point, MARKERS[vertex], color=COLOURS[vertex], ms=7, label=vertex)
-                place = {"xytext": (0, 8 if vertex == "latent" else -16), "textcoords": "offset points"}
-                axes.annotate(f"{angle:.0f}°", point, ha="center", **place)
-            axes.set(title=title, aspect="equal", xlim=(-0.25, 1.25), ylim=(-0.3, 1.0))
-            axes.set_axis_off()
+            draw_triangle(axes, title, angles)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
@@ -108,7 +101,19 @@ def _two_columns(count: int, height: float) -> tuple[Figure, np.ndarray]:
     return figure, grid[:count]
 
 
-def _corners(at_image: float, at_noise: float, at_latent: float) -> list[tuple[float, float]]:
+def draw_triangle(axes, title: str, angles: Sequence[float]) -> None:
+    """One panel of `triangles`; angles at image, noise and latent, in degrees."""
+    points = corners(*angles)
+    axes.fill(*zip(*points, strict=True), facecolor="0.93", edgecolor="0.4", lw=1.2)
+    for vertex, point, angle in zip(VERTICES, points, angles, strict=True):
+        axes.plot(*point, MARKERS[vertex], color=COLOURS[vertex], ms=7, label=vertex)
+        place = {"xytext": (0, 8 if vertex == "latent" else -16), "textcoords": "offset points"}
+        axes.annotate(f"{angle:.0f}°", point, ha="center", **place)
+    axes.set(title=title, aspect="equal", xlim=(-0.25, 1.25), ylim=(-0.3, 1.0))
+    axes.set_axis_off()
+
+
+def corners(at_image: float, at_noise: float, at_latent: float) -> list[tuple[float, float]]:
     """Image at 0, noise at 1 and the latent above, by the law of sines."""
     a, b, c = (math.radians(angle) for angle in (at_image, at_noise, at_latent))
     length = math.sin(b) / math.sin(c)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import torch
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from taba_utils.figures.style import STYLE, WIDTH, new_figure
 from taba_utils.metrics import mean_absolute_error
@@ -76,28 +76,39 @@ def picture_rows(rows: Mapping[str, torch.Tensor], titles: Sequence[str] = ()) -
             scale from 0 to their 99.5th percentile; a colour bar shows it.
         titles: a heading for each column.
     """
-    count = len(next(iter(rows.values())))
     with mpl.rc_context(STYLE):
-        size = (WIDTH - 1.6) / count
-        figure = new_figure(WIDTH, size * len(rows) * 1.03)
-        grid = figure.subplots(len(rows), count, squeeze=False)
-        for line, (label, pictures) in zip(grid, rows.items(), strict=True):
-            top = pictures.float().quantile(0.995).item() if pictures.ndim == 3 else None
-            for axes, picture in zip(line, pictures, strict=True):
-                if picture.ndim == 2:
-                    shown = axes.imshow(
-                        picture.cpu().numpy(), cmap="magma", vmin=0, vmax=top, interpolation="nearest"
-                    )
-                else:
-                    axes.imshow(picture.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
-                axes.set(xticks=[], yticks=[])
-                axes.spines[:].set(color="0.8", lw=0.5)
-            line[0].set_ylabel(label, rotation=0, ha="right", va="center")
-            if pictures.ndim == 3:
-                figure.colorbar(shown, ax=line.tolist(), fraction=0.02, pad=0.01)
-        for axes, title in zip(grid[0], titles, strict=False):
-            axes.set_title(title)
+        figure = new_figure(WIDTH, rows_height(rows))
+        draw_rows(figure, rows, titles)
     return figure
+
+
+def rows_height(rows: Mapping[str, torch.Tensor]) -> float:
+    """Inches that `draw_rows` needs for pictures of their own height and width."""
+    size = (WIDTH - 1.6) / len(next(iter(rows.values())))
+    return size * sum(pictures.shape[-2] / pictures.shape[-1] for pictures in rows.values()) * 1.03
+
+
+def draw_rows(
+    figure: Figure | SubFigure, rows: Mapping[str, torch.Tensor], titles: Sequence[str] = ()
+) -> None:
+    """`picture_rows` in a figure, or in a part of one."""
+    grid = figure.subplots(len(rows), len(next(iter(rows.values()))), squeeze=False)
+    for line, (label, pictures) in zip(grid, rows.items(), strict=True):
+        top = pictures.float().quantile(0.995).item() if pictures.ndim == 3 else None
+        for axes, picture in zip(line, pictures, strict=True):
+            if picture.ndim == 2:
+                shown = axes.imshow(
+                    picture.cpu().numpy(), cmap="magma", vmin=0, vmax=top, interpolation="nearest"
+                )
+            else:
+                axes.imshow(picture.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(color="0.8", lw=0.5)
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center")
+        if pictures.ndim == 3:
+            figure.colorbar(shown, ax=line.tolist(), fraction=0.02, pad=0.01)
+    for axes, title in zip(grid[0], titles, strict=False):
+        axes.set_title(title)
 
 
 def as_pixels(image: torch.Tensor) -> torch.Tensor:

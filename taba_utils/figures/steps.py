@@ -34,15 +34,20 @@ def error_per_step(
         figure = new_figure(min(WIDTH, 1 + 4 * len(errors)), 3.2)
         panels = figure.subplots(1, len(errors), squeeze=False)[0]
         for axes, (name, (values, standard_errors)) in zip(panels, errors.items(), strict=True):
-            axes.axvspan(0.5, first + 0.5, color="0.9", lw=0, label=f"first {first} of {len(values)} steps")
-            for area in AREAS:
-                _line_over_steps(axes, values, standard_errors, area)
-            axes.set(title=name, xlabel="inversion step t (1 = first)")
-            axes.set(xlim=(0.5, len(values) + 0.5), ylim=(0, None))
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            draw_errors(axes, name, values, standard_errors, first)
         panels[0].set_ylabel("mean |ξ(t)| / mean |ε|")
         panels[-1].legend()
     return figure
+
+
+def draw_errors(axes, title: str, values: list, standard_errors: list, first: int) -> None:
+    """One panel of `error_per_step`."""
+    axes.axvspan(0.5, first + 0.5, color="0.9", lw=0, label=f"first {first} of {len(values)} steps")
+    for area in AREAS:
+        _line_over_steps(axes, values, standard_errors, area)
+    axes.set(title=title, xlabel="inversion step t (1 = first)")
+    axes.set(xlim=(0.5, len(values) + 0.5), ylim=(0, None))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def exact_first_steps(table: pd.DataFrame, title: str = "") -> Figure:

