@@ -423,7 +423,7 @@ def test_features_of_real_pictures_are_those_of_their_middle_at_the_models_size(
     expected = judge.features(picture[None] / 255)
     torch.testing.assert_close(found[:1], expected, rtol=1e-4, atol=1e-5)
     assert found.shape == (2, 128) and 0 < (found[1] - expected[0]).abs().mean() < 0.5
-    with pytest.raises(ValueError, match="folder must hold pictures"):
+    with pytest.raises(ValueError, match="pictures must hold at least one of"):
         judges.reference_features(judge, tmp_path / "cache")
 
 
