@@ -167,7 +167,10 @@ def from_diffusers(
         raise ValueError(
             f"shape must be given for a network without a configuration, {type(network).__name__}"
         )
-    chain, own = read_chain(scheduler.config), space(network) if shape is None else shape  # type: ignore[arg-type]
+    own = space(network) if shape is None else shape  # type: ignore[arg-type]
+    chain = read_chain(
+        {**scheduler.config, "_class_name": type(scheduler).__name__}
+    )  # a file's may be another's
     return follow(ModuleDenoiser(network, own, chain.alphas_cumprod, **options), chain)
 
 
