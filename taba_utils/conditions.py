@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from numbers import Number
-from typing import Any
-
-import numpy as np
-import torch
+from typing import Any, TypeAlias
 
 from taba_utils.schedule import is_whole
 
-Condition = Sequence[Any] | torch.Tensor | np.ndarray | str | int | None
+Condition: TypeAlias = Any
 """One entry per image: a tensor, an array, or a list. One text or one number: the same for all. None: no condition."""
 
 

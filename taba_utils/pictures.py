@@ -119,7 +119,7 @@ def _pixels(source: Path | Image.Image, size: tuple[int, int], mode: str) -> tor
             if width * height > MOST_PIXELS:
                 raise ValueError(f"it must have at most {MOST_PIXELS} pixels, got {width}x{height}")
             plain = _eight_bits(ImageOps.exif_transpose(picture), mode)
-            fitted = ImageOps.fit(plain, size[::-1], Image.Resampling.BICUBIC)
+            fitted = ImageOps.fit(plain, (size[1], size[0]), Image.Resampling.BICUBIC)
         except (
             OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError
         ) as error:  # fmt: skip
