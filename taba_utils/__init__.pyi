@@ -16,6 +16,7 @@ from .inversion import list_methods as list_methods
 from .inversion import method as method
 from .models import list_models as list_models
 from .models import load_model as load_model
+from .pictures import encode_pictures as encode_pictures
 from .report import Run as Run
 from .report import start as start
 from .schedule import Schedule as Schedule

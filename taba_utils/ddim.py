@@ -22,7 +22,7 @@ from taba_utils.denoiser import (
 )
 from taba_utils.interactive import progress
 from taba_utils.observers import Collect, Observer, Step
-from taba_utils.schedule import Schedule
+from taba_utils.schedule import Schedule, is_whole
 
 if TYPE_CHECKING:
     from taba_utils.inversion import Method
@@ -160,7 +160,7 @@ def walk(
         x: the first states, (N, C, H, W), or (N, S, C, H, W) for a method with S states; float, finite.
         moves: in the order in which they are taken.
         take: how a move is taken. It may evaluate the network any number of times.
-        condition: None, or one entry per image (anything that slices by image).
+        condition: None, one entry per image (anything that slices by image), or one text or class for all images.
         observers: see every step (`taba_utils.observers`), of S states all.
         batch_size: images per network call. It changes speed, and results by rounding only.
 
@@ -171,7 +171,8 @@ def walk(
         ValueError: an argument that does not fit, before any evaluation; a network output of the wrong shape, or
             one that is not finite.
     """
-    _check_run(denoiser, x, moves, condition, batch_size)
+    _check_run(denoiser, x, moves, batch_size)
+    condition = denoiser.conditions(condition, len(x))
     result = torch.empty_like(x)
     for observer in observers:
         observer.start(len(x), [move.level for move in moves])
@@ -263,16 +264,12 @@ def invert(
     return chosen.invert(denoiser, image, schedule, condition, observers, clip, batch_size=batch_size)
 
 
-def _check_run(
-    denoiser: Denoiser, x: torch.Tensor, moves: Sequence[Move], condition: Condition, batch_size: int
-) -> None:
+def _check_run(denoiser: Denoiser, x: torch.Tensor, moves: Sequence[Move], batch_size: int) -> None:
     check_images(denoiser, x[:, 0] if x.ndim == 5 else x)
     if not x.isfinite().all():
         raise ValueError(f"{denoiser.name} takes finite numbers, got NaN or infinity")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if condition is not None and len(condition) != len(x):
-        raise ValueError(f"condition must have one entry per image ({len(x)}), got {len(condition)}")
+    if not is_whole(batch_size) or batch_size < 1:
+        raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
     pure = [move.level for move in moves if not move.start > 0]
     if pure:
         raise ValueError(f"ᾱ must be above 0 where a move starts, got 0 at levels {pure} of {denoiser.name}")

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from taba_utils.schedule import Schedule, ddim_schedule
+from taba_utils.conditions import Condition, one_per_image
+from taba_utils.schedule import Schedule, ddim_schedule, is_whole
 
 CONVENTIONS = ("target", "shifted", "source")
+ROUNDING = 1e-3  # how far pixels of half precision may lie outside [-1, 1]
 
-# One entry per image: a tensor, an array, or a list. None: no condition.
-Condition = Sequence[Any] | torch.Tensor | np.ndarray | None
+OWN = "taba_utils.models.own"
+"""Where models are made of a user's network; imported at first use, because it is built on this module."""
 
 
 class Denoiser(ABC):
     """A noise-prediction model ε_θ(x, t, c) with the training chain it was trained on.
 
-    To bring your own model, subclass it, set the attributes and write `predict_noise`.
+    To bring your own model, hand its network to `from_module`, `from_diffusers` or `from_sigmas`. For anything else,
+    subclass `Denoiser`, set the attributes and write `predict_noise`.
 
     Attributes:
         name: what tables and figures call it.
@@ -55,7 +59,7 @@ class Denoiser(ABC):
         Args:
             x: (N, C, H, W).
             timestep: scalar or (N,), in the network's own time (see `Schedule.timesteps`).
-            condition: None or one entry per image.
+            condition: None, or one entry per image (see `conditions`).
 
         Returns:
             (N, C, H, W); a learned variance is already dropped.
@@ -66,8 +70,23 @@ class Denoiser(ABC):
         return image
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels in [-1, 1] to the diffusion space. The identity for pixel models."""
+        """Pixels in [-1, 1] to the diffusion space. The identity for pixel models.
+
+        Raises:
+            ValueError: pixels of another shape, that are not float, or outside [-1, 1].
+        """
+        check_pixels(self, pixels, self.shape)
         return pixels
+
+    def conditions(self, condition: Condition, n: int) -> Any:
+        """The condition of n images with one entry each; None stays None.
+
+        One text or one class number stands for all images. Models with class names take these too.
+
+        Raises:
+            ValueError: another number of entries, or an entry that the model does not know.
+        """
+        return one_per_image(condition, n)
 
     def sample_condition(self, n: int, seed: int = 0, start: int = 0) -> list | None:
         """Conditions of images start..start+n-1, one entry each; None for an unconditional model.
@@ -94,9 +113,115 @@ class Denoiser(ABC):
 
         Image i's noise depends on (seed, i) alone: not on device, batch, count or shard.
         """
-        if n < 1 or start < 0 or seed < 0:
-            raise ValueError(f"n must be at least 1, seed and start at least 0, got {n=}, {seed=}, {start=}")
+        if not all(map(is_whole, (n, seed, start))) or n < 1 or start < 0 or seed < 0:
+            raise ValueError(
+                f"n must be at least 1, seed and start at least 0, all whole numbers, got {n=}, {seed=}, {start=}"
+            )
         return torch.stack([_noise(self.shape, seed, i) for i in range(start, start + n)]).to(self.device)
+
+    def __repr__(self) -> str:
+        told = {"shape": getattr(self, "shape", None), "device": str(self.device)}
+        if hasattr(self, "training_alphas_cumprod"):
+            told["training_steps"] = len(self.training_alphas_cumprod)
+        facts = ", ".join(f"{name}={value!r}" for name, value in told.items())
+        return f"{type(self).__name__}({getattr(self, 'name', '')!r}, {facts})"
+
+    @staticmethod
+    def from_module(
+        module: torch.nn.Module,
+        shape: Sequence[int],
+        alphas_cumprod: torch.Tensor | np.ndarray | Sequence[float],
+        *,
+        prediction: str = "epsilon",
+        time: str | Callable[[torch.Tensor], torch.Tensor] = "index",
+        condition: str | None = None,
+        conditions: Sequence[Any] = (),
+        clip: bool = False,
+        name: str | None = None,
+    ) -> Denoiser:
+        """A torch network and the chain that it was trained on, as a model.
+
+        The network is called as `module(x, time)` with x (N, C, H, W) and time (N,), or as
+        `module(x, time, CONDITION=entries)`. It returns (N, C, H, W), or an object whose `.sample` or first entry is
+        that. Of 2 C channels the second half is a learned variance and is dropped. The network stays where it is and as
+        it is, and must be in evaluation mode.
+
+        Args:
+            module: the network.
+            shape: (C, H, W) of the space the diffusion runs in.
+            alphas_cumprod: (N,), ᾱ of every training step, from the least noisy to the noisiest. The clean image (ᾱ = 1)
+                is not among them.
+            prediction: what the network returns: "epsilon" (the noise), "v" (√ᾱ ε - √(1 - ᾱ) x_0), "sample" (x_0), or
+                "score" (∇ log p(x) = -ε / √(1 - ᾱ)). Each is converted to ε exactly.
+            time: what the network is told of training step i: "index" (i, int64), "unit" (i / N), "thousand"
+                (1000 i / N), "sigma" (√((1 - ᾱ) / ᾱ)), or a function of the indices (n,), int64.
+            condition: keyword under which the network takes its condition; None: an unconditional network. Numbers, and
+                tensors such as embeddings, are stacked to one tensor. Texts are handed over as a list.
+            conditions: what `sample_condition` draws from, uniformly.
+            clip: whether the predicted x_0 is clipped to [-1, 1].
+            name: what tables and figures call the model; None: the name of the network's class.
+
+        Raises:
+            ValueError: a network in training mode, betas or a reversed chain, or another value that is not allowed.
+        """
+        options = {"prediction": prediction, "time": time, "condition": condition, "conditions": conditions}
+        make = pkgutil.resolve_name(f"{OWN}:ModuleDenoiser")
+        return make(module, shape, alphas_cumprod, **options, clip=clip, name=name)
+
+    @staticmethod
+    def from_diffusers(
+        network: torch.nn.Module,
+        scheduler: Any,
+        shape: Sequence[int] | None = None,
+        *,
+        condition: str | None = None,
+        conditions: Sequence[Any] = (),
+        name: str | None = None,
+    ) -> Denoiser:
+        """A network and a diffusers scheduler, such as `pipe.unet` and `pipe.scheduler`, as a model.
+
+        Levels, prediction type and clipping are the scheduler's, as `load_model` takes them from a folder. A field of
+        the scheduler is honoured or refused by name.
+
+        Args:
+            network, condition, conditions, name: see `from_module`.
+            scheduler: of diffusers, with a discrete and variance-preserving chain.
+            shape: (C, H, W); None: from the network's configuration.
+
+        Raises:
+            ValueError: as `from_module` and `load_model`.
+        """
+        make = pkgutil.resolve_name(f"{OWN}:from_diffusers")
+        return make(network, scheduler, shape, condition=condition, conditions=conditions, name=name)
+
+    @staticmethod
+    def from_sigmas(
+        module: torch.nn.Module,
+        shape: Sequence[int],
+        sigmas: torch.Tensor | np.ndarray | Sequence[float],
+        *,
+        prediction: str = "sample",
+        condition: str | None = None,
+        conditions: Sequence[Any] = (),
+        name: str | None = None,
+    ) -> Denoiser:
+        """A network of y = x_0 + σ ε and σ (variance-exploding; EDM's D(y, σ)), as a model.
+
+        The change of variables is x = y / √(1 + σ²) and ᾱ = 1 / (1 + σ²). With these, x = √ᾱ x_0 + √(1 - ᾱ) ε, and ε
+        stays the same. The network is called as `module(√(1 + σ²) x, σ)`, with σ (N,). A network of x / √(1 + σ²) in
+        place of y is one for `from_module(..., time="sigma")`.
+
+        Args:
+            module, shape, condition, conditions, name: see `from_module`.
+            sigmas: (N,), ascending, above 0: the levels that T steps are cut from, such as EDM's for N steps.
+            prediction: what the network returns: "sample" (x_0, EDM's D), "epsilon", or "score" (∇ log p(y) = -ε / σ).
+
+        Raises:
+            ValueError: as `from_module`.
+        """
+        make = pkgutil.resolve_name(f"{OWN}:SigmaDenoiser")
+        options = {"prediction": prediction, "condition": condition, "conditions": conditions, "name": name}
+        return make(module, shape, sigmas, **options)
 
 
 def evaluate(
@@ -119,16 +244,21 @@ def evaluate(
     told = torch.full((len(x),), timestep, dtype=torch.float32, device=x.device)
     denoiser.evaluations += len(x)
     output = denoiser.predict_noise(x, told, condition)
-    if output.shape != x.shape:
-        raise ValueError(
-            f"predict_noise of {denoiser.name} must return the shape that it is given, {tuple(x.shape)}, got "
-            f"{tuple(output.shape)} at timestep {timestep:g}"
-        )
+    check_shape(f"predict_noise of {denoiser.name}", x, output, timestep)
     if not output.isfinite().all():
         raise ValueError(
             f"predict_noise of {denoiser.name} must return finite numbers, got NaN or infinity at timestep {timestep:g}"
         )
     return output
+
+
+def check_shape(what: str, x: torch.Tensor, output: torch.Tensor, timestep: float) -> None:
+    """Raise ValueError unless an output has the shape of the states."""
+    if output.shape != x.shape:
+        raise ValueError(
+            f"{what} must return the shape that it is given, {tuple(x.shape)}, got {tuple(output.shape)} at timestep "
+            f"{timestep:g}"
+        )
 
 
 def check_convention(convention: str) -> None:
@@ -142,6 +272,23 @@ def check_images(denoiser: Denoiser, x: torch.Tensor) -> None:
     if x.ndim != 4 or tuple(x.shape[1:]) != tuple(denoiser.shape) or not x.is_floating_point():
         wanted = ", ".join(map(str, denoiser.shape))
         raise ValueError(f"{denoiser.name} takes (N, {wanted}), float, got {tuple(x.shape)}, {x.dtype}")
+
+
+def check_pixels(denoiser: Denoiser, pixels: torch.Tensor, shape: Sequence[int] | None = None) -> None:
+    """Raise ValueError unless pixels are (N, C, H, W), float, in [-1, 1] (`shape`: of this shape)."""
+    if not pixels.is_floating_point():
+        raise ValueError(
+            f"pixels for {denoiser.name} must be float in [-1, 1], got {pixels.dtype}; of bytes: pixels / 127.5 - 1"
+        )
+    if pixels.ndim != 4 or (shape is not None and tuple(pixels.shape[1:]) != tuple(shape)):
+        wanted = "C, H, W" if shape is None else ", ".join(map(str, shape))
+        raise ValueError(f"pixels for {denoiser.name} must be (N, {wanted}), got {tuple(pixels.shape)}")
+    low, high = (value.item() for value in pixels.aminmax()) if pixels.numel() else (0.0, 0.0)
+    if not (low >= -1 - ROUNDING and high <= 1 + ROUNDING):
+        raise ValueError(
+            f"pixels for {denoiser.name} must lie in [-1, 1], got {low:g} to {high:g}; clamp them, or of 0..255: "
+            "pixels / 127.5 - 1"
+        )
 
 
 def require_evaluation_mode(denoiser: Denoiser) -> None:

@@ -89,6 +89,7 @@ def _combine(
 def _checked(x: torch.Tensor, y: torch.Tensor, weight: float | torch.Tensor) -> torch.Tensor:
     """The weight as (1,) or (N,), float64; raises ValueError if an argument does not fit."""
     require_float("x", x)
+    require_float("y", y)
     if x.ndim < 2 or x.shape != y.shape or x.dtype != y.dtype:
         both = " and ".join(f"{tuple(v.shape)} {v.dtype}" for v in (x, y))
         raise ValueError(f"x and y must have one shape (N, ...) and one dtype, got {both}")

@@ -189,9 +189,8 @@ class ApproximationError:
                 f"plain must be (N, {', '.join(map(str, denoiser.shape[1:]))}), bool, got "
                 f"{tuple(plain.shape)}, {plain.dtype}"
             )
-        if condition is not None and len(condition) != len(plain):
-            raise ValueError(f"condition must have one entry per mask ({len(plain)}), got {len(condition)}")
-        self.denoiser, self.plain, self.condition = denoiser, plain.cpu(), condition
+        self.denoiser, self.plain = denoiser, plain.cpu()
+        self.condition = denoiser.conditions(condition, len(plain))
 
     def start(self, num_images: int, levels: list[int]) -> None:
         """Forget an earlier run; raises ValueError if the run is not the sampling of N images."""

@@ -13,10 +13,12 @@ import torch
 
 from taba_utils import observers
 from taba_utils.cache import SHARD_SIZE, Shards, ShardStore, cache_folder, entries_digest, fingerprint
+from taba_utils.conditions import is_single
 from taba_utils.ddim import sample
 from taba_utils.denoiser import Condition, Denoiser
 from taba_utils.interactive import progress
 from taba_utils.inversion import choose
+from taba_utils.schedule import is_whole
 
 if TYPE_CHECKING:
     from taba_utils.inversion import Method
@@ -36,7 +38,7 @@ class Trajectories:
         seed: of the noise, at least 0.
         clip: clip the predicted x_0 to [-1, 1]; None: the model's own habit.
         condition: None, or an entry for each image that will be asked for: a tensor, an array, or a list of tensors,
-            numbers or strings.
+            numbers or strings; or one string or number for all images.
         cache_dir: folder of the shards; None: $TABA_CACHE, or else ~/.cache/taba. A complete cache may be read-only.
         batch_size: images per network call. Of 128 or more, two or more shards are computed together.
         keep_predictions: keep the sampler's own ε at levels 1..keep_predictions, which exact steps need. Images that
@@ -63,13 +65,15 @@ class Trajectories:
         keep_predictions: int = 0,
     ):
         self.schedule = denoiser.schedule(num_steps)
-        if seed < 0 or batch_size < 1:
-            raise ValueError(f"seed must be at least 0 and batch_size at least 1, got {seed=}, {batch_size=}")
-        if not 0 <= keep_predictions <= num_steps:
+        if not is_whole(seed) or not is_whole(batch_size) or seed < 0 or batch_size < 1:
+            raise ValueError(
+                f"seed must be at least 0 and batch_size at least 1, both whole, got {seed=}, {batch_size=}"
+            )
+        if not is_whole(keep_predictions) or not 0 <= keep_predictions <= num_steps:
             raise ValueError(
                 f"keep_predictions must be between 0 and {num_steps} (num_steps), got {keep_predictions}"
             )
-        entries_digest(condition, 1)
+        entries_digest([condition] if is_single(condition) else condition, 1)
         self.denoiser, self.seed, self.condition, self.batch_size = denoiser, seed, condition, batch_size
         self.clip = bool(denoiser.clip if clip is None else clip)
         self.cache_dir = cache_folder(cache_dir)
@@ -128,7 +132,7 @@ class Trajectories:
 
         Args:
             start: x_T, (n, C, H, W), float32.
-            condition: None, or at least n entries.
+            condition: None, at least n entries, or one string or number for all.
 
         Returns:
             x_0, (n, C, H, W).
@@ -241,10 +245,13 @@ class Trajectories:
         return ShardStore(self.cache_dir, key, self.denoiser.name, shape)
 
     def _condition(self, start: int, count: int) -> Any:
-        return None if self.condition is None else self.condition[start : start + count]
+        if self.condition is None or is_single(self.condition):
+            return self.denoiser.conditions(self.condition, count)
+        told = self.condition[start : start + count]  # fewer at the end
+        return self.denoiser.conditions(told, len(told))
 
     def _check_count(self, n: int) -> None:
-        if n < 1:
-            raise ValueError(f"n must be at least 1, got {n}")
-        if self.condition is not None and n > len(self.condition):
+        if not is_whole(n) or n < 1:
+            raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
+        if self.condition is not None and not is_single(self.condition) and n > len(self.condition):
             raise ValueError(f"n must be at most {len(self.condition)} (entries of condition), got {n}")

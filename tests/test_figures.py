@@ -30,6 +30,43 @@ def test_pixels_and_noise_fill_the_range_of_a_picture(channels):
     assert figures.as_noise(x)[0, 0].flatten().tolist() == pytest.approx([0, 1 / 3, 0.5, 2 / 3])
 
 
+def test_pictures_of_one_channel_are_grey_and_rows_are_as_high_as_their_pictures():
+    grey, flat = torch.rand(3, 1, 8, 4), torch.rand(3, 3, 4, 8)
+    figure = figures.picture_rows({"tall": grey, "flat": flat})
+    shown = torch.as_tensor(figure.axes[0].images[0].get_array())
+    torch.testing.assert_close(shown, grey[0].permute(1, 2, 0).expand(-1, -1, 3))
+    square = figures.picture_rows({"square": torch.rand(3, 3, 4, 4)})
+    assert figure.get_figheight() == pytest.approx(2.5 * square.get_figheight())
+    ratios = figure.axes[0].get_gridspec().get_height_ratios()
+    assert list(ratios) == [2, 0.5]
+
+
+@pytest.mark.parametrize("show", [figures.as_pixels, figures.as_noise])
+def test_two_channels_cannot_be_shown(show):
+    with pytest.raises(
+        ValueError, match=r"must be \(N, 3, H, W\) or \(N, 1, H, W\) to be shown, got \(1, 2, 4, 4\)"
+    ):
+        show(torch.zeros(1, 2, 4, 4))
+
+
+def test_every_figure_of_pictures_takes_one_channel_and_sizes_that_are_not_square():
+    noise, latent = (torch.randn(3, 1, 8, 4, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    pixels, plain = noise.clamp(-1, 1), torch.ones(3, 8, 4, dtype=torch.bool)
+    drawn = [
+        figures.round_trip(noise, pixels, latent, again=pixels),
+        figures.latents_by_num_steps(noise, {10: latent}),
+        figures.latents_and_errors(noise, latent, pixels),
+        figures.edits(pixels / 2 + 0.5, pixels / 2 + 0.5, pixels / 2 + 0.5, ["a"] * 3),
+        figures.wrong_assignments(noise, pixels, torch.tensor([1, 1, 2])),
+        figures.masks(pixels, plain),
+    ]
+    for figure in drawn:
+        arrays = [image.get_array() for axes in figure.axes for image in axes.images]
+        assert arrays
+        assert {array.shape[:2] for array in arrays} == {(8, 4)}
+        assert all(array.ndim == 2 or array.shape[2] == 3 for array in arrays)
+
+
 def test_maps_of_one_row_share_a_scale_and_pictures_do_not_need_one():
     rows = {"pictures": torch.rand(3, 3, 4, 4), "maps": torch.rand(3, 4, 4)}
     figure = figures.picture_rows(rows)

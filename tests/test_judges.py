@@ -151,6 +151,28 @@ def test_lpips_is_told_that_images_lie_between_0_and_1(untrained_lpips):
     torch.testing.assert_close(published.LPIPS(untrained_lpips).distance(first, second), expected)
 
 
+def test_images_that_are_too_small_for_a_judge_are_refused(untrained_lpips):
+    for judge, least in [(published.LPIPS(untrained_lpips).distance, 31), (published.SSIM().similarity, 7)]:
+        judge(images(1, size=least), images(1, size=least))
+        small = torch.zeros(1, 3, least, least - 1)
+        with pytest.raises(ValueError, match=rf"must have H and W of at least {least}, got shape \(1, 3"):
+            judge(small, small)
+
+
+def test_a_judge_says_how_one_channel_becomes_three():
+    with pytest.raises(
+        ValueError, match=r"got shape \(2, 1, 32, 32\); of one channel: images\.expand\(-1, 3,"
+    ):
+        MiniFeatures().features(images(2)[:, :1])
+    grey = images(2)[:, :1].expand(-1, 3, -1, -1)
+    assert MiniFeatures().features(grey).shape == (2, 128)
+
+
+def test_a_judge_refuses_images_that_are_not_finite():
+    with pytest.raises(ValueError, match="images must be finite, got NaN or infinity"):
+        MiniFeatures().features(images(2).log().log())
+
+
 def tiny_vit() -> ViTModel:
     torch.manual_seed(0)
     sizes = {"hidden_size": 12, "intermediate_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -177,6 +199,8 @@ def test_clip_compares_as_open_clip_does():
         image, words, _ = network(prepared, open_clip.tokenize(["a tabby cat", "a bridge"]))
     found = published.CLIP(network).text_similarity(x, ["a tabby cat", "a bridge"])
     torch.testing.assert_close(found, (image @ words.T).diagonal())
+    with pytest.warns(UserWarning, match="1 of 2 prompts have over 75 tokens and are cut for CLIP"):
+        published.CLIP(network).text_similarity(x, ["a tabby " * 40, "a bridge"])
 
 
 class Recorder(nn.Module):
@@ -423,7 +447,7 @@ def test_features_of_real_pictures_are_those_of_their_middle_at_the_models_size(
     expected = judge.features(picture[None] / 255)
     torch.testing.assert_close(found[:1], expected, rtol=1e-4, atol=1e-5)
     assert found.shape == (2, 128) and 0 < (found[1] - expected[0]).abs().mean() < 0.5
-    with pytest.raises(ValueError, match="folder must hold pictures"):
+    with pytest.raises(ValueError, match="pictures must hold at least one of"):
         judges.reference_features(judge, tmp_path / "cache")
 
 

@@ -11,7 +11,9 @@ ROOT = Path(taba_utils.__file__).parent
 LAYERS = """
     cache.sources
     schedule interactive
+    conditions
     denoiser
+    pictures
     metrics
     observers
     ddim

@@ -190,13 +190,6 @@ def test_every_float_type_gives_what_its_values_give_in_float32(dtype):
     torch.testing.assert_close(spatial_autocorrelation(x), spatial_autocorrelation(x.float()))
 
 
-def test_a_value_that_is_not_a_number_is_not_hidden():
-    x = white_noise(8, 1, 4, 4)
-    x[0, 0, 0, 0] = math.nan
-    assert math.isnan(top_k_correlation(x, 4, 5)[0])
-    assert spatial_autocorrelation(x).isnan().tolist() == [True] + 7 * [False]
-
-
 @pytest.mark.parametrize(
     ("shape", "options", "message"),
     [

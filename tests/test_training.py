@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from training import networks
 from training.export import export
-from training.loop import Place, batch_indices, train
+from training.loop import CHECKPOINT, Place, batch_indices, train
 from training.measures import retrieval
 from training.recipes import RECIPES, Recipe
 from training.tasks import COSINE, TASKS, matches, noise_loss, soft_contrastive
@@ -59,6 +59,23 @@ def test_a_checkpoint_of_another_recipe_or_seed_is_refused(tmp_path):
         fit(tmp_path, 30)
     with pytest.raises(ValueError, match=r"seed must be that of .*, 0, got 1"):
         fit(tmp_path, 20, seed=1)
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_refused_and_an_old_one_without_digest_is_not(tmp_path):
+    fit(tmp_path, 20)
+    file = tmp_path / CHECKPOINT
+    content, (tensors, stored) = bytearray(file.read_bytes()), (load_file(file), metadata(file))
+    content[-1] ^= 4
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is damaged"):
+        fit(tmp_path, 20)
+    save_file(tensors, file, {name: value for name, value in stored.items() if name != "digest"})
+    fit(tmp_path, 20)
+
+
+def metadata(file):
+    with safe_open(file, "pt") as opened:
+        return opened.metadata()
 
 
 def test_the_averaged_weights_of_chosen_steps_are_kept(tmp_path):

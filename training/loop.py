@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
+from taba_utils.models.digest import weights_digest
 from training.recipes import Recipe
 
 Loss = Callable[[torch.nn.Module, torch.Tensor, torch.Generator], torch.Tensor]
@@ -148,7 +149,7 @@ def save(path: Path, steps: int, seconds: float, facts: dict[str, str], network,
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
     tensors = {k: v.detach().cpu().clone() for k, v in tensors.items()}
-    progress = {"steps": str(steps), "seconds": f"{seconds:.0f}"}
+    progress = {"steps": str(steps), "seconds": f"{seconds:.0f}", "digest": weights_digest(tensors)}
     save_file(tensors, path.with_suffix(".part"), facts | progress)
     path.with_suffix(".part").replace(path)
 
@@ -157,7 +158,7 @@ def restore(path: Path, facts: dict[str, str], network, optimizer, average) -> t
     """Load a checkpoint, if there is one; steps done and seconds spent.
 
     Raises:
-        ValueError: a checkpoint of another recipe or seed.
+        ValueError: a checkpoint of another recipe or seed, or a damaged one.
     """
     if not path.exists():
         return 0, 0.0
@@ -167,6 +168,8 @@ def restore(path: Path, facts: dict[str, str], network, optimizer, average) -> t
         if stored.get(name) != value:
             raise ValueError(f"{name} must be that of {path}, {stored.get(name)}, got {value}")
     tensors = load_file(path)
+    if stored.get("digest", "") not in ("", weights_digest(tensors)):
+        raise ValueError(f"{path} is damaged: its tensors must have the digest that it states; remove it")
 
     def pick(head: str) -> dict[str, torch.Tensor]:
         return {k[len(head) :]: v for k, v in tensors.items() if k.startswith(head)}

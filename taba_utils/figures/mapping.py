@@ -96,13 +96,14 @@ def wrong_assignments(
             (shown[i], f"std {s:.2f}") for i, s in zip(flattest[:most], spreads[:most], strict=True)
         ],
     }
-    return _labelled_rows({label: pictures for label, pictures in rows.items() if pictures}, most)
+    height = 1.15 * max(1, pixels.shape[2] / pixels.shape[3])
+    return _labelled_rows({label: pictures for label, pictures in rows.items() if pictures}, most, height)
 
 
-def _labelled_rows(rows: Mapping[str, list[tuple[torch.Tensor, str]]], columns: int) -> Figure:
-    """Rows of (picture, title) with a label each; a row may be shorter than `columns`."""
+def _labelled_rows(rows: Mapping[str, list[tuple[torch.Tensor, str]]], columns: int, height: float) -> Figure:
+    """Rows of (picture, title), `height` inches each, with a label; a row may be shorter than `columns`."""
     with mpl.rc_context({**STYLE, "axes.titlesize": 8}):
-        figure = new_figure(WIDTH, 1.15 * len(rows))
+        figure = new_figure(WIDTH, height * len(rows))
         grid = figure.subplots(len(rows), columns, squeeze=False)
         for line, (label, pictures) in zip(grid, rows.items(), strict=True):
             for axes, (picture, title) in zip(line, pictures, strict=False):

@@ -72,7 +72,7 @@ def picture_rows(rows: Mapping[str, torch.Tensor], titles: Sequence[str] = ()) -
     """A grid of pictures with one labelled row for each entry.
 
     Args:
-        rows: label -> pictures, (N, 3, H, W) in [0, 1], or maps, (N, H, W), at least 0. The maps of a row share one
+        rows: label -> pictures, (N, 3, H, W) or grey ones, (N, 1, H, W), in [0, 1], or maps, (N, H, W), at least 0. The maps of a row share one
             scale from 0 to their 99.5th percentile; a colour bar shows it.
         titles: a heading for each column.
     """
@@ -85,14 +85,20 @@ def picture_rows(rows: Mapping[str, torch.Tensor], titles: Sequence[str] = ()) -
 def rows_height(rows: Mapping[str, torch.Tensor]) -> float:
     """Inches that `draw_rows` needs for pictures of their own height and width."""
     size = (WIDTH - 1.6) / len(next(iter(rows.values())))
-    return size * sum(pictures.shape[-2] / pictures.shape[-1] for pictures in rows.values()) * 1.03
+    return size * sum(_proportions(rows)) * 1.03
+
+
+def _proportions(rows: Mapping[str, torch.Tensor]) -> list[float]:
+    """Height over width of each row's pictures."""
+    return [pictures.shape[-2] / pictures.shape[-1] for pictures in rows.values()]
 
 
 def draw_rows(
     figure: Figure | SubFigure, rows: Mapping[str, torch.Tensor], titles: Sequence[str] = ()
 ) -> None:
     """`picture_rows` in a figure, or in a part of one."""
-    grid = figure.subplots(len(rows), len(next(iter(rows.values()))), squeeze=False)
+    columns = len(next(iter(rows.values())))
+    grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=_proportions(rows))
     for line, (label, pictures) in zip(grid, rows.items(), strict=True):
         top = pictures.float().quantile(0.995).item() if pictures.ndim == 3 else None
         for axes, picture in zip(line, pictures, strict=True):
@@ -101,7 +107,8 @@ def draw_rows(
                     picture.cpu().numpy(), cmap="magma", vmin=0, vmax=top, interpolation="nearest"
                 )
             else:
-                axes.imshow(picture.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
+                in_colour = picture.expand(3, -1, -1).permute(1, 2, 0)
+                axes.imshow(in_colour.cpu().numpy(), interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(color="0.8", lw=0.5)
         line[0].set_ylabel(label, rotation=0, ha="right", va="center")
@@ -113,7 +120,7 @@ def draw_rows(
 
 def as_pixels(image: torch.Tensor) -> torch.Tensor:
     """Images in [-1, 1] as pictures, (N, 3, H, W), clipped to [0, 1]; a single channel becomes grey."""
-    return (image.float().clamp(-1, 1) * 0.5 + 0.5).expand(-1, 3, -1, -1)
+    return _in_colour("image", image.float().clamp(-1, 1) * 0.5 + 0.5)
 
 
 def as_noise(x: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
@@ -128,7 +135,7 @@ def as_noise(x: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
     """
     if x.shape[1] > 3:
         return principal_components(x, like)
-    return (x.float() / 6 + 0.5).clamp(0, 1).expand(-1, 3, -1, -1)
+    return _in_colour("x", (x.float() / 6 + 0.5).clamp(0, 1))
 
 
 def principal_components(x: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
@@ -144,3 +151,10 @@ def principal_components(x: torch.Tensor, like: torch.Tensor | None = None) -> t
     directions = torch.linalg.svd(flat, full_matrices=False).Vh[:3]
     projected = torch.einsum("kc,nchw->nkhw", directions, x.float() - centre)
     return (projected / (6 * (flat @ directions.T).std()) + 0.5).clamp(0, 1)
+
+
+def _in_colour(name: str, x: torch.Tensor) -> torch.Tensor:
+    """(N, 3, H, W) of three channels or of one; raises ValueError for other channels."""
+    if x.ndim != 4 or x.shape[1] not in (1, 3):
+        raise ValueError(f"{name} must be (N, 3, H, W) or (N, 1, H, W) to be shown, got {tuple(x.shape)}")
+    return x.expand(-1, 3, -1, -1)

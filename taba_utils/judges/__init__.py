@@ -69,7 +69,7 @@ def load_judge(name: str, device: str | torch.device = "cpu", batch_size: int = 
     Args:
         name: of `list_judges()` or `list_feature_judges()`.
         device: where it runs.
-        batch_size: images per call of a network; changes speed, not results.
+        batch_size: images per call of a network; changes speed, and results by rounding only.
 
     Raises:
         ValueError: unknown name.
@@ -92,6 +92,8 @@ def load_judges(
         ValueError: unknown name.
         JudgeMissing: none of the judges is on this machine.
     """
+    if isinstance(names, str):
+        raise ValueError(f"names must be a list of names, got the string {names!r}")
     names, found = list(names), []
     for name in names:
         if name not in JUDGES:

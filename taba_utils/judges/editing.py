@@ -12,6 +12,7 @@ from taba_utils.denoiser import Denoiser
 from taba_utils.judges.protocols import Judge
 from taba_utils.judges.remembered import remembered
 from taba_utils.paper import BETTER
+from taba_utils.pictures import pixel_shape
 
 TARGET_STREAM = 2**32 + 1  # larger than every seed of a notebook: targets share no draw with sources
 MOST_DRAWS = 100
@@ -93,8 +94,10 @@ def decoded(denoiser: Denoiser, image: torch.Tensor) -> torch.Tensor:
 
 
 def picture_size(denoiser: Denoiser) -> tuple[int, int]:
-    """(H, W) of a model's decoded images."""
-    height, width = denoiser.decode(denoiser.sample_noise(1)).shape[2:]
+    """(H, W) of a model's decoded images; raises ValueError unless they have the three channels that judges need."""
+    channels, height, width = pixel_shape(denoiser)
+    if channels != 3:
+        raise ValueError(f"judges need images of three channels, got {channels} of {denoiser.name}")
     return height, width
 
 

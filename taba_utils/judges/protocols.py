@@ -72,13 +72,22 @@ class JudgeMissing(RuntimeError):
     """A judge whose package or weights are not on this machine; says what is missing and where to put it."""
 
 
-def check_images(*batches: torch.Tensor, size: int | None = None) -> None:
-    """Raise ValueError unless all are images of one shape (N, 3, H, W), in [0, 1] (`size`: of that height)."""
+def check_images(*batches: torch.Tensor, size: int | None = None, least: int = 1) -> None:
+    """Raise ValueError unless all are images of one shape (N, 3, H, W), in [0, 1].
+
+    Args:
+        batches: the images.
+        size: H and W that the judge was trained on; None: any.
+        least: the smallest H and W that the judge takes.
+    """
     for images in batches:
         require_images("images", images)
         if images.shape[1] != 3 or (size and images.shape[2:] != (size, size)):
             wanted = f"(N, 3, {size}, {size})" if size else "(N, 3, H, W)"
-            raise ValueError(f"images must be {wanted}, got shape {tuple(images.shape)}")
+            grey = "; of one channel: images.expand(-1, 3, -1, -1)" if images.shape[1] == 1 else ""
+            raise ValueError(f"images must be {wanted}, got shape {tuple(images.shape)}{grey}")
+        if min(images.shape[2:]) < least:
+            raise ValueError(f"images must have H and W of at least {least}, got shape {tuple(images.shape)}")
         if images.shape != batches[0].shape:
             shapes = f"{tuple(batches[0].shape)} and {tuple(images.shape)}"
             raise ValueError(f"images of a pair must have one shape, got {shapes}")
@@ -90,7 +99,9 @@ def check_images(*batches: torch.Tensor, size: int | None = None) -> None:
 
 
 def check_prompts(images: torch.Tensor, prompts: list[str]) -> None:
-    """Raise ValueError unless there is one prompt for each image."""
+    """Raise ValueError unless there is one prompt for each image. One text is no list of letters."""
+    if isinstance(prompts, str):
+        raise ValueError(f"prompts must be a list with one text per image, got the text {prompts!r}")
     if len(prompts) != len(images):
         raise ValueError(f"prompts must be one per image ({len(images)}), got {len(prompts)}")
 

@@ -51,7 +51,7 @@ class SSIM:
         """Two (N, 3, H, W) in [0, 1], at least 7x7, to (N,); 1 for equal images."""
         from skimage.metrics import structural_similarity
 
-        check_images(first, second)
+        check_images(first, second, least=7)
         pairs = zip(*(x.movedim(1, -1).float().cpu().numpy() for x in (first, second)), strict=True)
         scores = [structural_similarity(a, b, channel_axis=-1, data_range=1.0) for a, b in pairs]
         return torch.tensor(scores, dtype=torch.float32)
@@ -97,8 +97,8 @@ class LPIPS(_Network):
         return [Measure("LPIPS", "LPIPS", self.distance)]
 
     def distance(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        """Two (N, 3, H, W) in [0, 1] to (N,)."""
-        check_images(first, second)
+        """Two (N, 3, H, W) in [0, 1], at least 31x31, to (N,)."""
+        check_images(first, second, least=31)  # AlexNet's pooling leaves nothing of fewer pixels
         return self._run(lambda a, b: self.network(a, b, normalize=True).flatten(), first, second)
 
 
@@ -198,7 +198,13 @@ class CLIP(_Network):
         import open_clip
 
         check_prompts(images, prompts)
-        tokens = open_clip.get_tokenizer(CLIP_ARCHITECTURE)(list(prompts))
+        tokenizer: Any = open_clip.get_tokenizer(CLIP_ARCHITECTURE)
+        most = tokenizer.context_length - 2  # start and end
+        if cut := sum(len(tokenizer.encode(prompt)) > most for prompt in prompts):
+            warnings.warn(
+                f"{cut} of {len(prompts)} prompts have over {most} tokens and are cut for CLIP", stacklevel=2
+            )
+        tokens = tokenizer(list(prompts))
         return cosine(self.features(images), self._run(self._embed_texts, tokens))
 
     def _embed_images(self, images: torch.Tensor) -> torch.Tensor:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 from tqdm.auto import tqdm
 
@@ -18,9 +16,9 @@ from taba_utils.judges.protocols import FeatureJudge
 from taba_utils.judges.remembered import remembered
 from taba_utils.metrics import frechet_distance, kernel_distance, precision_recall
 from taba_utils.models.places import SHIPPED
+from taba_utils.pictures import listed, read_pictures
 
 NUM_SHIPPED = 10_000
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def reference_features(
@@ -35,15 +33,14 @@ def reference_features(
         judge: any with features.
         folder: of pictures, searched with all folders below. None: the first 10,000 training images of Fashion-MNIST
             in colour. Their features by mini-features ship with the package; other judges need the data set.
-        size: (H, W) of the generated images. A picture is scaled until it covers (H, W) (bicubic), and its middle is cut
-            out.
+        size: (H, W) of the generated images; see `taba_utils.pictures.read_pictures`.
         cache_dir: see `Trajectories`.
 
     Returns:
         (M, d), float32. Pictures of a folder come in a fixed random order: the first few are of all kinds.
 
     Raises:
-        ValueError: no pictures in `folder`.
+        ValueError: no pictures in `folder`, or one that cannot be read; names it.
         FileNotFoundError: the data set is needed and not here.
     """
     if folder is None and isinstance(judge, MiniFeatures):
@@ -91,33 +88,13 @@ def features_quality(features: torch.Tensor, real: torch.Tensor, num_real: int) 
     }
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """Pictures in a folder and in those below it, sorted by path."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-
-
 def _garments() -> Iterator[torch.Tensor]:
     for part in load_fashion("train").images[:NUM_SHIPPED].split(SHARD_SIZE):
         yield part.float() / 255
 
 
 def _pictures(folder: Path, size: tuple[int, int]) -> Iterator[torch.Tensor]:
-    files = picture_files(folder)
-    if not files:
-        raise ValueError(f"folder must hold pictures ({', '.join(SUFFIXES)}), got {folder}")
+    files = listed(folder)
     files = [files[i] for i in torch.randperm(len(files), generator=torch.Generator().manual_seed(0))]
     for start in tqdm(range(0, len(files), SHARD_SIZE), desc="real images", disable=len(files) < 1000):
-        yield torch.stack([_picture(path, size) for path in files[start : start + SHARD_SIZE]])
-
-
-def _picture(path: Path, size: tuple[int, int]) -> torch.Tensor:
-    """(3, H, W) in [0, 1]."""
-    height, width = size
-    with Image.open(path) as file:
-        picture = file.convert("RGB")
-    scale = max(height / picture.height, width / picture.width)
-    covering = (max(width, round(picture.width * scale)), max(height, round(picture.height * scale)))
-    picture = picture.resize(covering, Image.Resampling.BICUBIC)
-    left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    pixels = np.asarray(picture.crop((left, top, left + width, top + height)))
-    return torch.from_numpy(pixels.copy()).movedim(-1, 0).float() / 255
+        yield read_pictures(files[start : start + SHARD_SIZE], size)

@@ -31,6 +31,8 @@ def remembered(
     Raises:
         ValueError: no images, inputs of different lengths, or a `cache_dir` that is no folder and cannot be made.
     """
+    if texts := [values for values in inputs if isinstance(values, str)]:
+        raise ValueError(f"inputs must be tensors or lists of texts, got the text {texts[0]!r}")
     lengths = [len(values) for values in inputs]
     if not lengths or min(lengths) != max(lengths) or lengths[0] == 0:
         raise ValueError(f"inputs must be equally many, at least one, got {lengths}")

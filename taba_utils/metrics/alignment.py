@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from taba_utils.metrics._checks import require_float
+from taba_utils.metrics._checks import require_float, require_whole
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -45,6 +45,7 @@ def svcca(
     Raises:
         ValueError: as `cka`; `k` or `variance` out of range; too few rows for the directions kept.
     """
+    require_whole(k=k)
     if k < 1 or not 0 < variance <= 1:
         raise ValueError(f"k must be at least 1 and variance in (0, 1], got {k=}, {variance=}")
     first, second = (_principal(gram, variance) for gram in _grams(x, y))

@@ -43,6 +43,7 @@ def area_sums(approximated: torch.Tensor, own: torch.Tensor, plain: torch.Tensor
         ValueError: shapes that do not belong together.
     """
     require_images("approximated", approximated)
+    require_images("own", own)
     if own.shape != approximated.shape or plain.shape != (len(own), *own.shape[2:]):
         raise ValueError(
             "approximated and own must be (N, C, H, W) and plain (N, H, W), got "

@@ -96,8 +96,10 @@ def per_area_statistics(
         plain: (N, H, W), bool, the mask of the images.
 
     Raises:
-        ValueError: shapes that do not belong together.
+        ValueError: shapes that do not belong together; values that are not float, or not finite.
     """
+    require_images("noise", noise)
+    require_images("latent", latent)
     if noise.shape != latent.shape or plain.shape != (len(noise), *noise.shape[2:]):
         raise ValueError(
             "noise and latent must be (N, C, H, W) and plain (N, H, W), got "
@@ -126,8 +128,10 @@ def per_area_change(
         Two of (N,), float64.
 
     Raises:
-        ValueError: shapes that do not belong together.
+        ValueError: shapes that do not belong together; values that are not float, or not finite.
     """
+    require_images("x", x)
+    require_images("y", y)
     if x.shape != y.shape or plain.shape != (len(x), *x.shape[2:]):
         shapes = f"{tuple(x.shape)}, {tuple(y.shape)} and {tuple(plain.shape)}"
         raise ValueError(f"x and y must be (N, C, H, W) and plain (N, H, W), got {shapes}")

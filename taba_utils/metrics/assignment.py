@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from taba_utils.metrics._checks import require_float
+from taba_utils.metrics._checks import require_float, require_whole
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -73,6 +73,7 @@ def accuracy_over_divisions(
     Raises:
         ValueError: as `assignment_accuracy`, or a pool size that does not divide N.
     """
+    require_whole(pool_size=pool_size)
     if pool_size < 1 or len(queries) % pool_size:
         raise ValueError(f"pool_size must divide the {len(queries)} samples, got {pool_size}")
     parts = zip(queries.split(pool_size), candidates.split(pool_size), strict=True)
@@ -132,6 +133,7 @@ def attractors(
     Raises:
         ValueError: a count out of range.
     """
+    require_whole(count=count)
     if not 1 <= count <= len(assigned):
         raise ValueError(f"count must be between 1 and {len(assigned)}, got {count}")
     wrong = assigned[assigned != torch.arange(len(assigned), device=assigned.device)]
@@ -175,5 +177,3 @@ def _check(queries: torch.Tensor, candidates: torch.Tensor) -> None:
             raise ValueError(
                 f"queries and candidates must be (N, ...) and (M, ...), one shape of samples, got {both}"
             )
-        if not all(part.isfinite().all() for part in x.split(1024)):
-            raise ValueError(f"{name} must be finite, got NaN or infinity")

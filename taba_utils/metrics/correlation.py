@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from taba_utils.metrics._checks import require_images
+from taba_utils.metrics._checks import require_images, require_whole
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float64
@@ -33,6 +33,7 @@ def top_k_correlation(
         ValueError: fewer than two samples; a patch size or k that is not possible.
     """
     require_images("x", x)
+    require_whole(patch_size=patch_size)
     n, channels, height, width = x.shape
     if n < 2:
         raise ValueError(f"x must hold at least 2 samples, got {n}")
@@ -72,6 +73,7 @@ def correlation_floor(n: int, channels: int, patch_size: int = 8, k: int = 20) -
     """
     from scipy import stats
 
+    require_whole(n=n)
     if n < 2:
         raise ValueError(f"n must be at least 2 (samples), got {n}")
     pairs = _count_pairs(channels, patch_size, k)
@@ -101,6 +103,7 @@ def spatial_autocorrelation(x: Float[torch.Tensor, "n c h w"], lag: int = 1) -> 
         ValueError: x is no float tensor of that shape; a lag that no pair of pixels has.
     """
     require_images("x", x)
+    require_whole(lag=lag)
     smaller = min(x.shape[2:])
     if smaller < 2:
         raise ValueError(f"x must have H and W at least 2, got shape {tuple(x.shape)}")
@@ -111,6 +114,7 @@ def spatial_autocorrelation(x: Float[torch.Tensor, "n c h w"], lag: int = 1) -> 
 
 def _count_pairs(channels: int, patch_size: int, k: int) -> int:
     """Number of pairs among the C p² values of a patch; raises ValueError where k of them are not there."""
+    require_whole(channels=channels, patch_size=patch_size, k=k)
     if channels < 1:
         raise ValueError(f"channels must be at least 1, got {channels}")
     if patch_size < 1:

@@ -6,6 +6,8 @@ import math
 
 import torch
 
+from taba_utils.metrics._checks import require_float
+
 
 def transition_point(distances: torch.Tensor) -> float:
     """Share of the trajectory after which all states are nearer to the latent than to the noise (Fig. 3).
@@ -22,6 +24,7 @@ def transition_point(distances: torch.Tensor) -> float:
     Raises:
         ValueError: a map that is not two-dimensional with two levels and two weights at least.
     """
+    require_float("distances", distances)
     if distances.ndim != 2 or min(distances.shape) < 2:
         raise ValueError(f"distances must be (T + 1, W), both at least 2, got {tuple(distances.shape)}")
     excess = (distances[:, -1] - distances[:, 0]).double()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from taba_utils.metrics._checks import require_float
+from taba_utils.metrics._checks import require_float, require_whole
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -78,6 +78,7 @@ def precision_recall(
             not finite.
         ImportError: torch-fidelity is not installed.
     """
+    require_whole(k=k)
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     _check(features, reference_features, least=k + 1, why=f"k = {k} neighbours of each")
@@ -120,8 +121,6 @@ def _check(features: torch.Tensor, reference_features: torch.Tensor, *, least: i
             raise ValueError(f"{name} must be (N, d) with d at least 2, got shape {tuple(x.shape)}")
         if len(x) < least:
             raise ValueError(f"{name} must hold at least {least} samples ({why}), got {len(x)}")
-        if not x.isfinite().all():
-            raise ValueError(f"{name} must be finite, got NaN or infinity")
     if features.shape[1] != reference_features.shape[1]:
         raise ValueError(
             "features and reference_features must have one dimension (be one judge's), got "

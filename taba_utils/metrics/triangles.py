@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import avg_pool1d
 
-from taba_utils.metrics._checks import require_images
+from taba_utils.metrics._checks import require_float, require_images
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float64
@@ -29,7 +29,7 @@ def angles(
         (N, 3), float64: at the image, at the noise, at the latent.
 
     Raises:
-        ValueError: shapes that differ, or a sample with two equal corners, which has no angles.
+        ValueError: shapes that differ, values that are not finite, or a sample with two equal corners, which has no angles.
     """
     for name, x in (("noise", noise), ("image", image), ("latent", latent)):
         require_images(name, x)
@@ -65,6 +65,7 @@ def most_probable_triangle(
 
 def most_probable_triple(degrees: Float[torch.Tensor, "n 3"]) -> tuple[int, int, int]:
     """`most_probable_triangle` of known angles, (N, 3); the first of equally probable triples."""
+    require_float("degrees", degrees)
     shares = torch.stack([histogram(column) for column in degrees.unbind(dim=1)])
     joint = _joint(shares)
     if joint.max() == 0:

@@ -11,6 +11,7 @@ import torch
 from diffusers import UNet2DModel
 from safetensors.torch import load_file
 
+from taba_utils.conditions import Condition, class_numbers
 from taba_utils.denoiser import Denoiser
 from taba_utils.models.digest import weights_digest
 from taba_utils.models.folders import FLAGS
@@ -59,8 +60,14 @@ class ADM(Denoiser):
         """
         if self.unet.config["num_class_embeds"] is None:
             self.refuse_condition(condition)
-        labels = None if condition is None else torch.as_tensor(condition, device=x.device)
+        told = self.conditions(condition, len(x))
+        labels = None if told is None else torch.tensor(told, device=x.device)
         return predict(self.unet, x, timestep, class_labels=labels)
+
+    def conditions(self, condition: Condition, n: int) -> list[int] | None:
+        """Class numbers, n of them; see `Denoiser.conditions`."""
+        told, count = super().conditions(condition, n), self.unet.config["num_class_embeds"]
+        return told if told is None or count is None else class_numbers(told, count)
 
 
 def load_openai(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, VQModel
 
+from taba_utils.denoiser import check_pixels
 from taba_utils.models.chain import Chained
 from taba_utils.models.network import for_evaluation
 from taba_utils.models.parts import Source, refuse_settings
@@ -29,7 +30,7 @@ class Autoencoder:
     @torch.no_grad()
     def decode(self, image: torch.Tensor) -> torch.Tensor:
         """(N, C, h, w) in diffusion space to pixels (N, 3, H, W), in [-1, 1] but not clipped."""
-        return torch.cat([self._decode(part) for part in image.split(self._at_once(image, self._factor))])
+        return torch.cat([self._decode(part) for part in image.split(self._at_once(image, self.factor))])
 
     @torch.no_grad()
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -46,7 +47,7 @@ class Autoencoder:
         return (self.scaling_factor * latents).to(pixels)
 
     @property
-    def _factor(self) -> int:
+    def factor(self) -> int:
         """Pixels along an edge of a latent's cell."""
         return 2 ** (len(self.network.config["block_out_channels"]) - 1)
 
@@ -70,7 +71,18 @@ class LatentDenoiser(Chained):
         return self.autoencoder.decode(image)
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        """See `Autoencoder.encode`."""
+        """See `Autoencoder.encode`.
+
+        Raises:
+            ValueError: pixels that are not float, outside [-1, 1], of other channels, or of sizes that do not divide.
+        """
+        check_pixels(self, pixels)
+        factor, channels = self.autoencoder.factor, self.autoencoder.network.config["in_channels"]
+        if pixels.shape[1] != channels or any(size % factor for size in pixels.shape[2:]):
+            raise ValueError(
+                f"pixels for {self.name} must be (N, {channels}, H, W), H and W multiples of {factor}, got "
+                f"{tuple(pixels.shape)}"
+            )
         return self.autoencoder.encode(pixels)
 
 

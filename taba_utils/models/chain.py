@@ -195,7 +195,7 @@ class Chained(Denoiser):
 
     Attributes:
         chain: the scheduler's; None: the model cuts its levels from `training_alphas_cumprod`.
-        prediction: what the network returns: "epsilon", "v_prediction" or "sample".
+        prediction: what the network returns: "epsilon", "v_prediction", "sample" or "score".
     """
 
     chain: Chain | None = None
@@ -208,8 +208,8 @@ class Chained(Denoiser):
     def to_noise(self, x: torch.Tensor, timestep: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         """ε_θ(x, t) of what the network returned for x at t, (N, C, H, W).
 
-        From v: ε = √ᾱ v + √(1 - ᾱ) x. From x_0: ε = (x - √ᾱ x_0) / √(1 - ᾱ). ᾱ is that of the timestep t. In the
-        target convention, x is at the level below t; `DDIMInverseScheduler` takes ᾱ of that level, which gives no ε
+        From v: ε = √ᾱ v + √(1 - ᾱ) x. From x_0: ε = (x - √ᾱ x_0) / √(1 - ᾱ). From the score: ε = -√(1 - ᾱ) ∇ log p(x).
+        ᾱ is that of the timestep t. In the target convention, x is at the level below t; `DDIMInverseScheduler` takes ᾱ of that level, which gives no ε
         at ᾱ = 1 for models of x_0. Eq. 4 asks for ε_θ(x, t).
         """
         if self.prediction == "epsilon":
@@ -219,7 +219,7 @@ class Chained(Denoiser):
         signal, sigma = level.sqrt().to(x), (1 - level).sqrt().to(x)
         if self.prediction == "v_prediction":
             return signal * output + sigma * x
-        return (x - signal * output) / sigma
+        return -sigma * output if self.prediction == "score" else (x - signal * output) / sigma
 
 
 Model = TypeVar("Model", bound=Chained)

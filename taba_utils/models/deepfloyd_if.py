@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from diffusers import UNet2DConditionModel
 
+from taba_utils.conditions import Condition
 from taba_utils.denoiser import choices
 from taba_utils.models.chain import follow
 from taba_utils.models.digest import weights_digest
@@ -64,9 +65,18 @@ class TextUNet(Guided):
 
     def predict_conditional(self, x: torch.Tensor, timestep: torch.Tensor, condition) -> torch.Tensor:
         """ε_θ(x, t, c), (N, C, H, W)."""
-        prompts = [""] * len(x) if condition is None else list(condition)
+        told = self.conditions(condition, len(x))
+        prompts = [""] * len(x) if told is None else told
         states = self._hidden_states(prompts).to(self.unet.dtype)
         return self.to_noise(x, timestep, predict(self.unet, x, timestep, encoder_hidden_states=states))
+
+    def conditions(self, condition: Condition, n: int) -> list[str] | None:
+        """Prompts, n of them; see `Denoiser.conditions`."""
+        told = super().conditions(condition, n)
+        for entry in () if told is None else told:
+            if not isinstance(entry, str):
+                raise ValueError(f"condition must hold prompts for {self.name}, got {entry!r}")
+        return None if told is None else list(told)
 
     def sample_condition(self, n: int, seed: int = 0, start: int = 0) -> list[str]:
         """Prompts of images start..start+n-1, from (seed, image) alone."""
@@ -105,12 +115,13 @@ def draw_prompts(prompts: Sequence[str], n: int, seed: int = 0, start: int = 0) 
 
 
 def read_prompts(place: Path) -> list[str]:
-    """Lines of a file of prompts; raises FileNotFoundError if there is no such file."""
+    """Lines of a file of prompts but blank ones; raises FileNotFoundError if there is no such file."""
     if not place.exists():
         raise FileNotFoundError(
             f"no prompts for IF in {place}: put them there, one a line, or give `prompts`"
         )
-    return place.read_text(encoding="utf-8").splitlines()
+    lines = place.read_text(encoding="utf-8-sig").splitlines()  # "sig": a byte-order mark is no letter
+    return [line.strip() for line in lines if line.strip()]
 
 
 def prompts_to_draw(prompts: Sequence[str] | None) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from diffusers import AutoencoderKL, DiTTransformer2DModel
 
+from taba_utils.conditions import Condition, class_numbers
 from taba_utils.denoiser import choices
 from taba_utils.models.autoencoder import Autoencoder, LatentDenoiser, load_autoencoder
 from taba_utils.models.chain import follow
@@ -19,7 +20,7 @@ from taba_utils.models.parts import Source, check_channels, facts
 class DiT(LatentDenoiser, Guided):
     """A transformer on latents with the habits of diffusers' pipeline: target convention, clipped if its scheduler says so.
 
-    A condition is a class index per image. The network's embedding after its last class is the null class.
+    A condition is a class per image, by its number or its name. The network's embedding after its last class is the null class.
 
     Args:
         transformer: diffusers' transformer; output channels beyond the input's (the learned variance) are
@@ -55,19 +56,23 @@ class DiT(LatentDenoiser, Guided):
 
     def predict_conditional(self, x: torch.Tensor, timestep: torch.Tensor, condition) -> torch.Tensor:
         """ε_θ(x, t, c), (N, C, H, W); raises ValueError for a class that there is not."""
-        null = len(self.classes)
-        labels = torch.as_tensor([null] * len(x) if condition is None else condition, device=x.device)
-        if condition is not None and not bool(((labels >= 0) & (labels < null)).all()):
-            raise ValueError(f"condition must hold classes 0..{null - 1}, got {labels.tolist()}")
+        null = [len(self.classes)] * len(x)
+        told = null if condition is None else self.conditions(condition, len(x))
+        labels = torch.tensor(told, device=x.device)
         return self.to_noise(x, timestep, predict(self.transformer, x, timestep, class_labels=labels))
+
+    def conditions(self, condition: Condition, n: int) -> list[int] | None:
+        """Class numbers, n of them; see `Denoiser.conditions`."""
+        told = super().conditions(condition, n)
+        return None if told is None else class_numbers(told, len(self.classes), self.classes)
 
     def sample_condition(self, n: int, seed: int = 0, start: int = 0) -> list[int]:
         """Class of images start..start+n-1, uniform, from (seed, image) alone."""
         return [label for (label,) in choices(n, seed, start, [len(self.classes)])]
 
-    def prompt(self, condition: int) -> str:
+    def prompt(self, condition: int | str) -> str:
         """Name of a class, with its article."""
-        return article(self.classes[condition])
+        return article(self.classes[class_numbers([condition], len(self.classes), self.classes)[0]])
 
 
 def article(name: str) -> str:

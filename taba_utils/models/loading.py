@@ -62,6 +62,11 @@ def load_model(
 
 def _is_pipeline(name: str | Path) -> bool:
     """Whether a name is a place and none of the zoo; raises FileNotFoundError for a path that is no folder."""
+    if not isinstance(name, str | Path):
+        raise ValueError(
+            f"name must be a name, a folder or a hub id, got {type(name).__name__}; of a pipeline in memory: "
+            "taba.Denoiser.from_diffusers(pipe.unet, pipe.scheduler)"
+        )
     if isinstance(name, str) and (name in ZOO or not any(mark in name for mark in "/\\~")):
         return name not in ZOO and Path(name).is_dir()
     place, spelt = Path(name).expanduser(), str(name)

@@ -109,7 +109,8 @@ def _conditional(value: Any) -> str:
 
 
 def _real_rule(folder: Any) -> Rule:
-    from taba_utils.judges.real_images import NUM_SHIPPED, picture_files
+    from taba_utils.judges.real_images import NUM_SHIPPED
+    from taba_utils.pictures import picture_files
 
     if folder is None:
         return rules.integer(4, NUM_SHIPPED, " (real images whose features ship)")

@@ -121,7 +121,7 @@ def cache_folder(value: Any) -> str:
 
 def picture_folder(value: Any) -> str:
     """A folder with at least one picture in it or below it."""
-    from taba_utils.judges.real_images import picture_files  # only where pictures are asked for
+    from taba_utils.pictures import picture_files  # only where pictures are asked for
 
     folder = Path(value).expanduser() if isinstance(value, str) and value else None
     return "" if folder and folder.is_dir() and picture_files(folder) else "a folder with pictures"
