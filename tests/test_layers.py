@@ -16,7 +16,7 @@ LAYERS = """
     observers
     ddim
     inversion
-    theory interpolation
+    theory populations interpolation
     cache
     trajectories
     fashion
