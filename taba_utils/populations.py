@@ -25,8 +25,8 @@ class Modes:
     mean squared error between 1 - s, where all modes are `alike`, and √(1 - s²), where they keep `all_or_nothing`.
 
     Attributes:
-        shares: of the modes, summing to 1.
-        variances: λ of each kind of mode; NaN where there is no such area.
+        shares: of the modes, summing to 1; NaN where there is no such area.
+        variances: λ of each kind of mode.
     """
 
     shares: tuple[float, ...]
@@ -35,7 +35,7 @@ class Modes:
     @classmethod
     def alike(cls, schedule: Schedule, std: float) -> Self:
         """One λ for all modes: the λ whose gain without exact steps is `std`."""
-        return cls((1.0,), (closest_variance(schedule, std),))
+        return cls((1.0 if std == std else math.nan,), (closest_variance(schedule, std),))
 
     @classmethod
     def all_or_nothing(cls, schedule: Schedule, std: float) -> Self:
