@@ -166,14 +166,14 @@ def what_remains(variances: Sequence[float], lines: Mapping[str, Sequence[float]
         lines: label -> (V,).
     """
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH * 0.6, 3.2)
+        figure = new_figure(WIDTH * 0.8, 3.2)
         axes = figure.subplots()
         for i, (label, values) in enumerate(lines.items()):
             last = i == len(lines) - 1
             colour, dashes = ("black", "--") if last else (PALETTE[1], ("-", ":", "-.")[i % 3])
             axes.plot(variances, values, color=colour, ls=dashes, lw=1.8, label=label)
         axes.set(xscale="log", xlabel="variance λ of the data", ylabel="share of $x_T$", ylim=(0, 1.03))
-        axes.legend()
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
