@@ -121,6 +121,61 @@ def variance_with_gain(schedule: Schedule, gain: float) -> float:
     return 10**exponent
 
 
+def share_of_own_state(schedule: Schedule, variance: float, convention: str = "target") -> torch.Tensor:
+    """x̂ after l steps of the naive inversion, divided by the sampler's own state of the level that x̂ is taken for.
+
+    With S, V and W of `gain_after_exact_steps` and `gain_after_forward_noise` the sampler's states are
+    x_l = x_T ∏_{i>l} S_i, and the inversion starts from x_0. After l steps it has x̂ = x_0 ∏_{i≤l} V_i. In the source
+    convention V_l takes s_{l-1} instead of s_l, and s_1 in step 1. In the shifted convention the factors are W_i, and
+    the state after l steps is taken for x_{l+1}. The share is 1 for an exact inversion.
+
+    Args:
+        schedule: the levels.
+        variance: λ, above 0.
+        convention: of the inversion; see `taba_utils.ddim.inversion_moves`.
+
+    Returns:
+        (T + 1,), float64; entry l is the share after l steps. Entry T is the gain x̂_T / x_T.
+    """
+    _, sampled = _perfect_sampling(schedule, variance)
+    own, one = _products_to_the_end(sampled), torch.ones(1, dtype=sampled.dtype)
+    inverted = own[0] * torch.cat([one, _perfect_inversion(schedule, variance, convention).cumprod(0)])
+    return inverted / (torch.cat([own[1:], one]) if convention == "shifted" else own)
+
+
+def growth_of_a_change(schedule: Schedule, variance: float) -> torch.Tensor:
+    """What a change of 1 in the image has become after l steps of the naive inversion in the target convention.
+
+    In a mode of data variance λ this is ∏_{i≤l} V_i, with V of `gain_after_exact_steps`. The inversion is linear, and
+    a change that is no part of the data, such as a rounding error, grows by the same factors as the image.
+
+    Args:
+        schedule: the levels.
+        variance: λ, at least 0.
+
+    Returns:
+        (T + 1,), float64; entry l is the factor after l steps.
+    """
+    factors = _perfect_inversion(schedule, variance, "target")
+    return torch.cat([torch.ones(1, dtype=factors.dtype), factors.cumprod(0)])
+
+
+def known_after_rounding(schedule: Schedule, variance: float, step: float = 2 / 255) -> float:
+    """Correlation of x_T with the best estimate that any method can make from the rounded image, in a mode of λ.
+
+    The image is x_0 = p x_T with p = ∏ S_l of `gain_after_exact_steps`. Rounding to multiples of `step` adds an error
+    of variance step²/12, which is taken to be independent of x_0. The best linear estimate of x_T then has the
+    correlation p / √(p² + step²/12) with x_T. It is 1 if nothing is rounded, and 0 for λ = 0.
+
+    Args:
+        schedule: the levels.
+        variance: λ, at least 0.
+        step: distance of two values of a rounded pixel; 2/255 for 8 bits between -1 and 1.
+    """
+    left = _perfect_sampling(schedule, variance)[1].prod().item()
+    return left / math.hypot(left, step / math.sqrt(12)) if left else 0.0
+
+
 def expected_error(schedule: Schedule, variance: float) -> torch.Tensor:
     """ξ_l / |x_T| of a mode of data variance λ under the perfect ε: Eq. 5 in closed form.
 
@@ -146,9 +201,11 @@ def _perfect_sampling(schedule: Schedule, variance: float) -> tuple[torch.Tensor
 
 
 def _perfect_inversion(schedule: Schedule, variance: float, convention: str) -> torch.Tensor:
-    """V_l of the target convention, or W_l of the shifted one, of levels 1..T."""
+    """V_l of the target or the source convention, or W_l of the shifted one, of levels 1..T."""
     a, sigma = schedule.alphas_cumprod.sqrt(), (1 - schedule.alphas_cumprod).sqrt()
     slope, _ = _perfect_sampling(schedule, variance)
+    if convention == "source":
+        slope = torch.cat([slope[:1], slope[:-1]])
     if convention == "shifted":
         a, sigma = torch.cat([a[1:], a.new_zeros(1)]), torch.cat([sigma[1:], sigma.new_ones(1)])
     return a[1:] / a[:-1] * (1 - sigma[:-1] * slope) + sigma[1:] * slope

@@ -92,6 +92,16 @@ class Trajectories:
         """x_0 of images 0..n-1, (n, C, H, W); raises ValueError for n outside 1..len(condition)."""
         return self._collect(n, self._sampling(), "sampling")[0]
 
+    def predictions(self, n: int) -> torch.Tensor:
+        """The sampler's own ε of images 0..n-1 at levels 1..`keep_predictions`, (n, K, C, H, W).
+
+        Raises:
+            ValueError: no predictions are kept.
+        """
+        if not self.keep_predictions:
+            raise ValueError("predictions needs keep_predictions of at least 1, got 0")
+        return torch.stack(self._collect(n, self._sampling(), "sampling")[1:], dim=1)
+
     def latent(
         self,
         n: int,

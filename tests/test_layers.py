@@ -18,7 +18,7 @@ LAYERS = """
     observers
     ddim
     inversion
-    theory interpolation
+    theory populations interpolation
     cache
     trajectories
     fashion

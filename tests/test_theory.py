@@ -22,7 +22,10 @@ from taba_utils.theory import (
     gain_after_exact_steps,
     gain_after_forward_noise,
     gain_of_fixed_point,
+    growth_of_a_change,
+    known_after_rounding,
     replaced_steps,
+    share_of_own_state,
     variance_with_gain,
 )
 
@@ -157,3 +160,60 @@ def test_one_iteration_has_the_gain_of_the_naive_inversion_and_many_have_gain_on
     assert few == pytest.approx([0.16, 0.38, 0.70], abs=5e-3)  # spec F.5
     assert gain_of_fixed_point(schedule, 1e-3, 5) == pytest.approx(0.95, abs=5e-3)
     assert gain_of_fixed_point(schedule, 1e-6, 10_000) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("variance", [1e-4, 1e-2, 0.3])
+@pytest.mark.parametrize("convention", ["target", "source", "shifted"])
+def test_the_share_of_the_own_state_is_what_the_perfect_network_leaves_of_it(variance, convention):
+    denoiser = mode(variance)
+    schedule, seen, back = denoiser.schedule(10), observers.states(), observers.states()
+    noise = denoiser.sample_noise(2).double()
+    image = sample(denoiser, noise, schedule, observers=[seen]).image
+    invert(denoiser, image, schedule, convention=convention, observers=[back])
+    own, found = torch.cat([seen.values, noise[:, None]], 1), torch.cat([image[:, None], back.values], 1)
+    if convention == "shifted":
+        own = torch.cat([own[:, 1:], noise[:, None]], 1)
+    share = share_of_own_state(schedule, variance, convention)
+    torch.testing.assert_close(
+        found / own, share.reshape(1, -1, 1, 1, 1).expand_as(own), rtol=1e-5, atol=1e-7
+    )
+
+
+def test_the_share_of_the_last_state_is_the_gain():
+    schedule = half_plain().schedule(50)
+    last = share_of_own_state(schedule, 1e-3)[-1].item()
+    assert last == pytest.approx(gain_after_exact_steps(schedule, 1e-3)[0].item())
+
+
+@pytest.mark.parametrize("variance", [1e-14, 1e-3, 0.3])
+def test_a_change_of_the_image_grows_as_the_closed_form_says(variance):
+    denoiser, back, changed = mode(variance), observers.states(), observers.states()
+    schedule = denoiser.schedule(10)
+    image = sample(denoiser, denoiser.sample_noise(2).double(), schedule).image
+    invert(denoiser, image, schedule, convention="target", observers=[back])
+    invert(denoiser, image + 1e-3, schedule, convention="target", observers=[changed])
+    growth = growth_of_a_change(schedule, variance)
+    assert growth[0] == 1
+    change = (changed.values - back.values) / 1e-3
+    torch.testing.assert_close(
+        change, growth[1:].reshape(1, -1, 1, 1, 1).expand_as(change), rtol=1e-5, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("variance", [1e-5, 1e-3])
+def test_no_line_through_the_rounded_image_tells_more_of_the_noise_than_the_closed_form(variance):
+    denoiser = GaussianMixture(torch.full((1, 1, 64, 64), variance, dtype=torch.float64))
+    schedule, step, noise = denoiser.schedule(10), 2 / 255, denoiser.sample_noise(4).double()
+    image = sample(denoiser, noise, schedule).image + torch.linspace(0, 0.5, 4 * 64 * 64).reshape(
+        4, 1, 64, 64
+    )
+    rounding = (image / step).round() * step - image  # about a slope, so that no grey level is special
+    seen = sample(denoiser, noise, schedule).image + rounding
+    correlation = torch.corrcoef(torch.stack([seen.flatten(), noise.flatten()]))[0, 1].item()
+    assert known_after_rounding(schedule, variance, step) == pytest.approx(correlation, abs=0.02)
+
+
+def test_a_rounded_image_tells_nothing_of_a_plain_area_and_an_exact_one_everything():
+    schedule = half_plain().schedule(50)
+    assert known_after_rounding(schedule, 0.0) == 0
+    assert known_after_rounding(schedule, 1e-6, step=0) == 1

@@ -6,7 +6,7 @@ import pytest
 import torch
 from toys import SHAPE, STEPS, Toy, assert_same, by_hand, shards
 
-from taba_utils import trajectories
+from taba_utils import observers, trajectories
 from taba_utils.cache import NUMERICS
 from taba_utils.cache import shards as cache_shards
 from taba_utils.ddim import sample
@@ -207,6 +207,15 @@ def test_the_samplers_own_noise_is_kept_in_the_same_pass(runs):
     stored = runs(Toy(left=0), keep_predictions=3)
     assert_same(stored.latent(10, replace_first=3), made.latent(10, replace_first=3))
     assert stored.evaluations == 0
+
+
+def test_the_kept_predictions_are_the_samplers_own(runs):
+    made, own = runs(keep_predictions=2), observers.noise_predictions([1, 2])
+    sample(Toy(), made.noise(10), made.schedule, observers=[own])
+    assert_same(made.predictions(10), own.values)
+    assert made.evaluations == 10 * STEPS
+    with pytest.raises(ValueError, match="predictions needs keep_predictions of at least 1, got 0"):
+        runs().predictions(10)
 
 
 def test_replacing_every_step_returns_the_noise(runs):

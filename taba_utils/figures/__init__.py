@@ -23,6 +23,14 @@ from taba_utils.figures.pictures import (
 )
 from taba_utils.figures.steps import error_per_step, exact_first_steps, gain_of_exact_steps
 from taba_utils.figures.style import save
+from taba_utils.figures.theory import (
+    forward_replacement,
+    gains_over_num_steps,
+    own_states,
+    predicted_by_area,
+    table_9_predicted,
+    what_remains,
+)
 
 __all__ = [
     "angle_histograms",
@@ -38,19 +46,25 @@ __all__ = [
     "error_per_step",
     "exact_first_steps",
     "forest",
+    "forward_replacement",
     "gain_of_exact_steps",
     "gain_over_variance",
+    "gains_over_num_steps",
     "improvement",
     "latents_and_errors",
     "latents_by_num_steps",
     "masks",
+    "own_states",
     "path_strip",
     "picture_rows",
+    "predicted_by_area",
     "principal_components",
     "quality_along_path",
     "round_trip",
     "save",
+    "table_9_predicted",
     "toy_paths",
     "triangles",
+    "what_remains",
     "wrong_assignments",
 ]

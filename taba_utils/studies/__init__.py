@@ -21,6 +21,7 @@ STUDIES = (
     "editing_diversity",
     "noise_image_mapping",
     "first_inversion_steps",
+    "why_the_first_steps",
 )
 
 __all__ = ["STUDIES", "Models", "study"]
