@@ -132,13 +132,18 @@ def inversion_moves(schedule: Schedule, convention: str = "target") -> list[Move
     return [Move(i + 1, t[told[i] - 1], a[i + shift], a[i + 1 + shift]) for i in range(len(t))]
 
 
-def network_step(denoiser: Denoiser, clip: bool) -> Take:
-    """The plain way to take a move: one evaluation at the state before the move gives ε."""
-    bound = denoiser.clip_range if clip else 0.0
+def clip_bound(denoiser: Denoiser, clip: bool | None) -> float:
+    """c of `ddim_step`: the model's range, or 0 for no clipping; `clip` None: the model's own habit."""
+    clips = denoiser.clip if clip is None else clip
+    return denoiser.clip_range if clips else 0.0
+
+
+def network_step(denoiser: Denoiser, clip: float) -> Take:
+    """The plain way to take a move: one evaluation at the state before the move gives ε; `clip` as in `ddim_step`."""
 
     def take(x: torch.Tensor, move: Move, images: slice, condition: Condition) -> Taken:
         output = evaluate(denoiser, x, move.timestep, condition)
-        return Taken(*ddim_step(x, output, move.start, move.end, bound), output)
+        return Taken(*ddim_step(x, output, move.start, move.end, clip), output)
 
     return take
 
@@ -222,7 +227,7 @@ def sample(
         ValueError: a shape or a value that does not fit, named.
     """
     check_images(denoiser, noise)
-    take = network_step(denoiser, denoiser.clip if clip is None else clip)
+    take = network_step(denoiser, clip_bound(denoiser, clip))
     moves = sampling_moves(schedule)
     image = walk(denoiser, noise, moves, take, condition, observers, batch_size=batch_size)
     return Sampled(image, len(moves))

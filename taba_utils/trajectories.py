@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import torch
 from taba_utils import observers
 from taba_utils.cache import SHARD_SIZE, Shards, ShardStore, cache_folder, entries_digest, fingerprint
 from taba_utils.conditions import is_single
-from taba_utils.ddim import sample
+from taba_utils.ddim import Sampled, sample
 from taba_utils.denoiser import Condition, Denoiser
 from taba_utils.interactive import progress
 from taba_utils.inversion import choose
@@ -23,12 +23,17 @@ from taba_utils.schedule import is_whole
 if TYPE_CHECKING:
     from taba_utils.inversion import Method
 
+Images = Callable[
+    [int, int], list[torch.Tensor]
+]  # first, a multiple of 64, and count -> x_0 and what was kept with it
+
 
 class Trajectories:
     """Noise, images and latents of images 0, 1, 2, ... of one model, computed once and kept on disk.
 
     Work is cut into shards of 64 images. A shard is stored as soon as it is done. A killed run resumes at its shard,
-    and more images cost only the new ones. Results are float32, on the CPU. They are stored under everything that
+    and more images cost only the new ones. Results are float32 (what `image_state`
+    returns is as precise as its method wants it), on the CPU. They are stored under everything that
     determines them, as it is when they are asked for; each folder's `key.json` says it. Device and number of images
     determine nothing. The micro-batch changes the order of sums only: images differ by up to about 1e-4 and latents by
     up to about 4e-4 between micro-batches, and the key does not hold the micro-batch.
@@ -43,6 +48,8 @@ class Trajectories:
         batch_size: images per network call. Of 128 or more, two or more shards are computed together.
         keep_predictions: keep the sampler's own ε at levels 1..keep_predictions, which exact steps need. Images that
             were stored without them are sampled and stored again, once, together with their ε.
+        sampler: a method whose own sampling makes all images, such as "edict"; None, or a method without a sampling of
+            its own: DDIM. Images of such a method are stored together with their state, under the method's parameters.
 
     Attributes:
         schedule: the T-step grid.
@@ -63,6 +70,7 @@ class Trajectories:
         cache_dir: str | Path | None = None,
         batch_size: int = 32,
         keep_predictions: int = 0,
+        sampler: str | Method | None = None,
     ):
         self.schedule = denoiser.schedule(num_steps)
         if not is_whole(seed) or not is_whole(batch_size) or seed < 0 or batch_size < 1:
@@ -78,6 +86,7 @@ class Trajectories:
         self.clip = bool(denoiser.clip if clip is None else clip)
         self.cache_dir = cache_folder(cache_dir)
         self.keep_predictions, self.evaluations = keep_predictions, 0
+        self.sampler = self._own_sampler(sampler)
 
     def noise(self, n: int) -> torch.Tensor:
         """x_T of images 0..n-1, (n, C, H, W). Noise is drawn anew, never stored."""
@@ -102,6 +111,15 @@ class Trajectories:
             raise ValueError("predictions needs keep_predictions of at least 1, got 0")
         return torch.stack(self._collect(n, self._sampling(), "sampling")[1:], dim=1)
 
+    def image_state(self, n: int) -> torch.Tensor:
+        """The state that the `sampler` returned with images 0..n-1, (n, S, C, H, W).
+
+        Raises:
+            ValueError: no `sampler` with a sampling of its own.
+        """
+        self._require_sampler()
+        return self._collect(n, self._sampling(), "sampling")[1]
+
     def latent(
         self,
         n: int,
@@ -109,6 +127,7 @@ class Trajectories:
         *,
         replace_first: int = 0,
         method: str | Method | None = None,
+        with_state: bool = False,
         **parameters: Any,
     ) -> torch.Tensor:
         """x̂_T of images 0..n-1, (n, C, H, W).
@@ -120,20 +139,23 @@ class Trajectories:
                 most `keep_predictions`, and in the target convention only. Short for method "exact-first".
             method: a name of `taba.list_methods()` with its parameters, or an object that `taba.method` made. The kept
                 ε take the place of any ground truth that the object holds.
+            with_state: give the method the state that the `sampler`, the same method, returned with the images.
 
         Raises:
             ValueError: a value that is not allowed, before anything is sampled.
         """
         chosen = self._method(convention, replace_first, method, parameters)
-        return self._inversion(n, chosen, wanted=1)[0]
+        return self._inversion(n, chosen, with_state, wanted=1)[0]
 
-    def state(self, n: int, *, method: str | Method, **parameters: Any) -> torch.Tensor:
+    def state(
+        self, n: int, *, method: str | Method, with_state: bool = False, **parameters: Any
+    ) -> torch.Tensor:
         """Extra state of a method that has one, (n, S, C, H, W), of the same inversions as `latent`.
 
         Raises:
             ValueError: a method that returns no state.
         """
-        return self._inversion(n, self._method(None, 0, method, parameters), wanted=2)[1]
+        return self._inversion(n, self._method(None, 0, method, parameters), with_state, wanted=2)[1]
 
     def sample_from(self, start: torch.Tensor, condition: Condition = None) -> torch.Tensor:
         """Images sampled from given starts instead of the seed's noise, such as latents and what lies between them.
@@ -150,42 +172,105 @@ class Trajectories:
         Raises:
             ValueError: starts of another shape or dtype, none at all, or too few conditions.
         """
-        if start.shape[1:] != torch.Size(self.denoiser.shape) or start.dtype != torch.float32:
-            wanted = ", ".join(map(str, self.denoiser.shape))
-            raise ValueError(f"start must be (n, {wanted}), float32, got {tuple(start.shape)}, {start.dtype}")
-        start, other = start.cpu().contiguous(), copy.copy(self)
-        other.seed, other.condition, other.evaluations = None, condition, 0  # neither is this run's
-        own = hashlib.sha256(start.numpy().tobytes()).hexdigest()
-        store = other._store("image", other._fingerprint(), start=own)
+        start, other = self._given("start", start), self._of_given(condition)
+        store = other._store("image", other._fingerprint(), start=_sha256(start))
 
         def compute(first: int, count: int) -> list[torch.Tensor]:
-            return [other._image(start[first : first + count], first)]
+            return [other._sampled(start[first : first + count], first).image]
 
         try:
             return other._collect(len(start), Shards([store], compute, other._condition), "sampling")[0]
         finally:
             self.evaluations += other.evaluations
 
+    def invert_from(
+        self,
+        image: torch.Tensor,
+        condition: Condition = None,
+        *,
+        method: str | Method | None = None,
+        **parameters: Any,
+    ) -> torch.Tensor:
+        """x̂_T of given images instead of the seed's, such as pictures from disk, from the image alone.
+
+        They are stored and resumed like the latents of the seed, under the SHA-256 of `image`.
+
+        Args:
+            image: x_0, (n, C, H, W), float32.
+            condition: None, or at least n entries.
+            method, parameters: as in `latent`; without the sampler's own ε.
+
+        Returns:
+            x̂_T, (n, C, H, W).
+
+        Raises:
+            ValueError: images of another shape or dtype, none at all, too few conditions, a value that is not allowed.
+        """
+        image, other = self._given("image", image), self._of_given(condition)
+        other.keep_predictions, other.sampler = 0, None
+        chosen = other._method(None, 0, method, parameters)
+
+        def given(first: int, count: int) -> list[torch.Tensor]:
+            return [image[first : first + count]]
+
+        try:
+            return other._inversion(len(image), chosen, False, 1, given, image=_sha256(image))[0]
+        finally:
+            self.evaluations += other.evaluations
+
+    def _given(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        """Given starts or images on the CPU; raises ValueError if they do not fit."""
+        if x.shape[1:] != torch.Size(self.denoiser.shape) or x.dtype != torch.float32:
+            wanted = ", ".join(map(str, self.denoiser.shape))
+            raise ValueError(f"{name} must be (n, {wanted}), float32, got {tuple(x.shape)}, {x.dtype}")
+        return x.cpu().contiguous()
+
+    def _of_given(self, condition: Condition) -> Trajectories:
+        """This object for given tensors: without the seed and the condition of this run."""
+        other = copy.copy(self)
+        other.seed, other.condition, other.evaluations = None, condition, 0
+        return other
+
     def _sampling(self) -> Shards:
-        """x_0, and the sampler's own ε at each level that is kept."""
+        """x_0, and with it the sampler's own ε at each level that is kept, or the state of the `sampler`."""
         told, levels = self._fingerprint(), range(1, self.keep_predictions + 1)
-        kept = [self._store("prediction", told, level=level) for level in levels]
-        return Shards([self._store("image", told), *kept], self._sample, self._condition, 1 + len(kept))
+        more = [self._store("prediction", told, level=level) for level in levels]
+        more += [self._store("state", told)] if self.sampler else []
+        return Shards([self._store("image", told), *more], self._sample, self._condition, 1 + len(more))
 
     def _sample(self, start: int, count: int) -> list[torch.Tensor]:
         own = observers.noise_predictions(range(1, self.keep_predictions + 1))
         noise = self.denoiser.sample_noise(count, self.seed, start).cpu()
-        image = self._image(noise, start, [own] if self.keep_predictions else [])
-        return [image, *(() if own.values is None else own.values.unbind(dim=1))]
+        result = self._sampled(noise, start, [own] if self.keep_predictions else [])
+        more = [] if own.values is None else [*own.values.unbind(dim=1)]
+        return [result.image, *more, *([] if result.state is None else [result.state])]
 
-    def _image(
-        self, noise: torch.Tensor, start: int, watch: Sequence[observers.Observer] = ()
-    ) -> torch.Tensor:
+    def _sampled(self, noise: torch.Tensor, start: int, watch: Sequence[observers.Observer] = ()) -> Sampled:
         told = self._condition(start, len(noise))
         options = {"clip": self.clip, "batch_size": self.batch_size}
-        result = sample(self.denoiser, noise, self.schedule, told, watch, **options)
+        draw = self.sampler.sample if self.sampler else sample
+        result = draw(self.denoiser, noise, self.schedule, told, watch, **options)
         self.evaluations += len(noise) * result.evaluations
-        return result.image
+        return result
+
+    def _own_sampler(self, wanted: str | Method | None) -> Method | None:
+        """The method that samples by itself; raises ValueError if the sampler's ε shall be kept too."""
+        chosen = None if wanted is None else choose(self.denoiser, wanted, None, None, 0, {})
+        if chosen is None or not chosen.own_sampling:
+            return None
+        if self.keep_predictions:
+            raise ValueError(
+                f"keep_predictions must be 0 with sampler {chosen.name!r}, got {self.keep_predictions}"
+            )
+        return chosen.for_model(self.denoiser)
+
+    def _require_sampler(self, method: Method | None = None) -> None:
+        """Raise ValueError unless the images were made by a method's own sampling, and by that of `method`."""
+        own = self.sampler
+        if own is None or (method and (own.name, own.parameters) != (method.name, method.parameters)):
+            wanted = f"method {method.name!r} with these parameters" if method else "a method"
+            got = f"{own.name!r}, {own.parameters}" if own else "DDIM"
+            raise ValueError(f"sampler must be {wanted}, whose own sampling returns a state, got {got}")
 
     def _method(
         self,
@@ -203,19 +288,29 @@ class Trajectories:
             )
         return chosen.for_model(self.denoiser)
 
-    def _inversion(self, n: int, method: Method, wanted: int) -> list[torch.Tensor]:
-        """x̂_T and, if two results are wanted, the method's extra state."""
-        told, facts = self._fingerprint(method), {"method": {"name": method.name, **method.parameters}}
+    def _inversion(
+        self, n: int, method: Method, with_state: bool, wanted: int, given: Images | None = None, **facts: Any
+    ) -> list[torch.Tensor]:
+        """x̂_T and, if two results are wanted, the method's extra state; of the seed's images or of given ones."""
+        if with_state:
+            self._require_sampler(method)
+            facts["with_state"] = True
+        told = self._fingerprint(method)
+        facts["method"] = {"name": method.name, **method.parameters}
         stores = [self._store(kind, told, **facts) for kind in ("latent", "state")]
-        compute = partial(self._invert, method, self._sampling())
+        compute = partial(self._invert, method, given or self._sampling().get, with_state)
         shards = Shards(stores, compute, self._condition, wanted)
         return self._collect(n, shards, f"inversion ({method.name})")
 
-    def _invert(self, method: Method, sampling: Shards, start: int, count: int) -> list[torch.Tensor]:
+    def _invert(
+        self, method: Method, images: Images, with_state: bool, start: int, count: int
+    ) -> list[torch.Tensor]:
         first = start - start % SHARD_SIZE
-        image, *kept = (values[start - first :] for values in sampling.get(first, start - first + count))
+        image, *kept = (values[start - first :] for values in images(first, start - first + count))
         if own := method.own_predictions:
             method = method.with_predictions(torch.stack(kept[:own], dim=1))
+        if with_state:
+            method = method.with_state(kept[-1])
         told = self._condition(start, count)
         options = {"clip": self.clip, "batch_size": self.batch_size, "start": start}
         result = method.invert(self.denoiser, image, self.schedule, told, **options)
@@ -235,7 +330,8 @@ class Trajectories:
         return [torch.cat(values) for values in zip(*parts, strict=True)]
 
     def _fingerprint(self, *methods: Method) -> dict[str, Any]:
-        return fingerprint(self.denoiser, *methods, modules=[__name__])
+        own = [self.sampler] if self.sampler else []
+        return fingerprint(self.denoiser, *own, *methods, modules=[__name__])
 
     def _store(self, kind: str, told: dict[str, Any], **more: Any) -> ShardStore:
         key = {
@@ -246,6 +342,7 @@ class Trajectories:
             "seed": self.seed,
             "clip": self.clip,
             "guidance_scale": getattr(self.denoiser, "guidance_scale", 1.0),
+            **({"sampler": {"name": self.sampler.name, **self.sampler.parameters}} if self.sampler else {}),
             **more,
             **told,
             "alphas_cumprod": self.schedule.alphas_cumprod.tolist(),
@@ -265,3 +362,7 @@ class Trajectories:
             raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
         if self.condition is not None and not is_single(self.condition) and n > len(self.condition):
             raise ValueError(f"n must be at most {len(self.condition)} (entries of condition), got {n}")
+
+
+def _sha256(x: torch.Tensor) -> str:
+    return hashlib.sha256(x.numpy().tobytes()).hexdigest()

@@ -608,6 +608,116 @@ def test_the_state_of_a_pair_is_stored_with_the_latent(run, name, tmp_path):
     assert stored.evaluations == used
 
 
+@PAIRS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_pair_is_as_exact_from_single_precision_as_from_double(run, name, dtype):
+    model, schedule, noise, _, condition, _ = run
+    sampled = taba.method(name).sample(model, noise.to(dtype), schedule, condition)
+    options = {"method": name, "state": sampled.state}
+    back = taba.invert(model, sampled.image, schedule, condition, **options)
+    assert (sampled.image.dtype, back.latent.dtype, back.state.dtype) == (dtype, dtype, dtype)
+    torch.testing.assert_close(back.latent, noise.to(dtype), rtol=0, atol=1e-5)
+    edited = sampled.image + 0.1
+    other = taba.invert(model, edited, schedule, condition, **options).latent
+    assert (other - back.latent).abs().min() > 1e-3  # the state does not stand in for another image
+
+
+@PAIRS
+def test_what_a_pair_samples_is_stored_and_inverts_to_the_noise(run, name, tmp_path):
+    model, schedule, condition = run[0], run[1], torch.linspace(0, 1, 70)
+    method, noise = taba.method(name), model.sample_noise(70)
+    expected = method.sample(model, noise, schedule, condition)
+    options = {"condition": condition, "cache_dir": tmp_path, "sampler": name}
+    stored, again = (taba.Trajectories(model, 10, **options) for _ in range(2))
+    torch.testing.assert_close(stored.image(70), expected.image)
+    torch.testing.assert_close(stored.image_state(70), expected.state)
+    assert stored.evaluations == 70 * expected.evaluations
+    latent = stored.latent(70, method=name, with_state=True)
+    torch.testing.assert_close(latent, noise, rtol=0, atol=1e-5)
+    assert (latent - noise).abs().mean() * 50 < (stored.latent(70, method=name) - noise).abs().mean()
+    assert torch.equal(again.latent(70, method=name, with_state=True), latent)
+    assert torch.equal(again.image_state(70), stored.image_state(70))
+    assert again.evaluations == 0
+
+
+@PAIRS
+def test_images_of_a_pair_are_not_those_of_ddim_in_the_cache(run, name, tmp_path):
+    options = {"condition": run[4], "cache_dir": tmp_path}
+    plain, own = (taba.Trajectories(run[0], 10, sampler=one, **options) for one in (None, name))
+    start = run[0].sample_noise(5)
+    for ask in (
+        lambda r: r.image(5),
+        lambda r: r.latent(5, method=name),
+        lambda r: r.sample_from(start, run[4]),
+    ):
+        assert (ask(plain) - ask(own)).abs().max() > 1e-4
+    torch.testing.assert_close(own.sample_from(start, run[4]), own.image(5))
+
+
+def test_the_parameters_of_a_sampler_and_a_method_without_one_of_its_own_have_their_place(run, tmp_path):
+    options = {"condition": run[4], "cache_dir": tmp_path}
+    samplers = [taba.method("edict"), taba.method("edict", mixing=0.9), "naive", None]
+    images = [taba.Trajectories(run[0], 10, sampler=one, **options).image(5) for one in samplers]
+    assert (images[0] - images[1]).abs().max() > 1e-4
+    assert torch.equal(images[2], images[3])
+    assert len(list(tmp_path.glob("image-*"))) == 3
+
+
+@pytest.mark.parametrize("name", ["naive", "forward", "edict", "o-belm"])
+def test_given_images_are_inverted_once_and_from_themselves_alone(run, name, tmp_path):
+    model, schedule, condition = run[0], run[1], torch.linspace(0, 1, 70)
+    parameters = {"first": 2} if name == "forward" else {}
+    image = model.sample_noise(70, seed=7).clamp(-1, 1)
+    expected = taba.invert(model, image, schedule, condition, method=name, **parameters).latent
+    first, second = (
+        taba.Trajectories(model, 10, seed, sampler=sampler, cache_dir=tmp_path)
+        for seed, sampler in enumerate([None, "edict"])  # neither seed nor sampler of the run matters
+    )
+    latent = first.invert_from(image, condition, method=name, **parameters)
+    torch.testing.assert_close(latent, expected)
+    again = second.invert_from(image, condition, method=name, **parameters)
+    assert torch.equal(again, first.invert_from(image, condition, method=name, **parameters))
+    assert second.evaluations == 0 < first.evaluations
+    second.invert_from(image / 2, condition, method=name, **parameters)
+    assert second.evaluations == first.evaluations
+
+
+def test_mistakes_with_samplers_and_given_images_are_refused_before_any_evaluation(run, tmp_path):
+    model, image = run[0], run[0].sample_noise(2)
+    with pytest.raises(ValueError, match="keep_predictions must be 0 with sampler 'edict', got 3"):
+        taba.Trajectories(model, 10, sampler="edict", keep_predictions=3, cache_dir=tmp_path)
+    plain, own = (taba.Trajectories(model, 10, sampler=one, cache_dir=tmp_path) for one in (None, "edict"))
+    before = model.evaluations
+    for call, message in [
+        (
+            lambda: plain.image_state(2),
+            "sampler must be a method, whose own sampling returns a state, got DDIM",
+        ),
+        (lambda: plain.latent(2, method="edict", with_state=True), "got DDIM"),
+        (lambda: own.latent(2, method="o-belm", with_state=True), "sampler must be method 'o-belm'"),
+        (lambda: own.latent(2, method="edict", mixing=0.9, with_state=True), "with these parameters"),
+        (lambda: plain.invert_from(image.double()), "image must be"),
+        (lambda: plain.invert_from(image, [1.0]), "n must be at most 1"),
+        (lambda: plain.invert_from(image, method="exact-first", first=2), "replace_first must be between"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert model.evaluations == before
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "exact-first"])
+def test_every_method_clips_to_the_models_own_range(run, name):
+    _, schedule, _, image, condition, _ = run
+    narrow, wide = Toy(), Toy()
+    narrow.clip, narrow.clip_range, wide.clip = True, 0.5, True
+    parameters = EXAMPLES[name][0]
+    latents = [
+        taba.invert(one, image, schedule, condition, method=name, **parameters).latent
+        for one in (narrow, wide)
+    ]
+    assert (latents[0] - latents[1]).abs().max() > 1e-3
+
+
 def test_regularisation_is_the_written_losses_and_whitens():
     generator = torch.Generator().manual_seed(0)
     noise, wanted = (torch.randn(2, 3, 16, 16, dtype=torch.float64, generator=generator) for _ in range(2))

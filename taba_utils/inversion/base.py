@@ -24,13 +24,13 @@ class Setting:
 
     Attributes:
         denoiser, schedule: the model and its levels.
-        clip: whether the predicted x_0 is clipped to [-1, 1].
+        clip: c: the predicted x_0 is clipped to [-c, c]; 0: it is not clipped.
         start: index of the first image; a method that draws noise draws it from (seed, index).
     """
 
     denoiser: Denoiser
     schedule: Schedule
-    clip: bool
+    clip: float
     start: int = 0
 
 
@@ -47,6 +47,7 @@ class Method(ABC):
         evaluations_a_step: of ε, for one image, as text for the table of methods.
         exact: whether the method gives x_T back; a text where that depends on something.
         needs: what the method needs besides the image.
+        own_sampling: whether `sample` is not DDIM's.
     """
 
     name: ClassVar[str]
@@ -54,6 +55,7 @@ class Method(ABC):
     evaluations_a_step: ClassVar[str] = "1"
     exact: ClassVar[bool | str] = False
     needs: ClassVar[str] = "nothing"
+    own_sampling: ClassVar[bool] = False
 
     @abstractmethod
     def step(self, setting: Setting) -> Take:
@@ -90,6 +92,10 @@ class Method(ABC):
     def with_predictions(self, predictions: torch.Tensor) -> Self:
         """This method with the sampler's own ε at levels 1..`own_predictions`, (N, k, C, H, W), of the images."""
         return self
+
+    def with_state(self, state: torch.Tensor) -> Self:
+        """With the state that its own `sample` returned, (N, S, C, H, W); raises ValueError if it has none."""
+        raise ValueError(f"method must be one that has a state, got {self.name!r}")
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -137,7 +143,7 @@ class Method(ABC):
         method = self.for_model(denoiser)
         method.check(image, schedule)
         check_images(denoiser, image)
-        setting = Setting(denoiser, schedule, denoiser.clip if clip is None else clip, start)
+        setting = Setting(denoiser, schedule, ddim.clip_bound(denoiser, clip), start)
         state = ddim.walk(
             denoiser,
             method.begin(setting, image),
@@ -148,7 +154,8 @@ class Method(ABC):
             batch_size=batch_size,
         )
         latent, extra = method.finish(state)
-        return Inverted(latent, method.cost(schedule), extra)
+        extra = None if extra is None else extra.to(image.dtype)
+        return Inverted(latent.to(image.dtype), method.cost(schedule), extra)
 
 
 def require_whole(method: Method, parameter: str, least: int) -> None:

@@ -55,7 +55,7 @@ class Edict(Pair):
         """Move x, move y, mix x, mix y."""
 
         def take(pair: torch.Tensor, move: Move, images: slice, condition: Condition) -> Taken:
-            clip = setting.clip and move.end < 1
+            clip = setting.clip if move.end < 1 else 0.0
             x, y = _by_role(pair, setting, move).unbind(dim=1)
             output = evaluate(setting.denoiser, y, move.timestep, condition)
             x, noise = ddim_step(x, output, move.start, move.end, clip)

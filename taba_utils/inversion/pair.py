@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Self
 
 import torch
 
@@ -19,10 +21,13 @@ class Pair(Method):
     """A method that carries two states through the one loop, (N, 2, C, H, W).
 
     Its `sample` returns the pair at level 0. Inversion starts from the image and from the second state of that pair.
+    Both multiply rounding errors. States are therefore float64, whatever the images are (float32 on "mps", which has no
+    float64), and where an image equals the pair's first state but for rounding, that state takes its place.
     """
 
     exact = "with its state"
     needs = "the state that its own sampling returns; without the state it is not exact"
+    own_sampling = True
 
     state: torch.Tensor | None
 
@@ -36,11 +41,19 @@ class Pair(Method):
 
     def begin(self, setting: Setting, image: torch.Tensor) -> torch.Tensor:
         """The image, and the second state; without a state, the image again."""
-        return torch.stack([image, image if self.state is None else self.state[:, 1].to(image)], dim=1)
+        wide = _widened(setting.denoiser, image)
+        if self.state is None:
+            return torch.stack([wide, wide], dim=1)
+        first, second = self.state.to(wide).unbind(dim=1)
+        return torch.stack([torch.where(first.to(image) == image, first, wide), second], dim=1)
 
     def finish(self, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The first state, and the pair."""
         return state[:, 0], state
+
+    def with_state(self, state: torch.Tensor) -> Self:
+        """With this pair, (N, 2, C, H, W)."""
+        return replace(self, state=state)  # type: ignore[type-var]
 
     @abstractmethod
     def sampling_step(self, setting: Setting) -> Take:
@@ -61,16 +74,25 @@ class Pair(Method):
         *,
         batch_size: int = 32,
     ) -> Sampled:
-        """The method's own sampling: both states start as x_T. Arguments as in `ddim.sample`."""
+        """The method's own sampling: both states start as x_T. Arguments as in `ddim.sample`.
+
+        Returns:
+            The image in the dtype of `noise`, and the pair.
+        """
         check_images(denoiser, noise)
-        setting = Setting(denoiser, schedule, denoiser.clip if clip is None else clip)
+        setting = Setting(denoiser, schedule, ddim.clip_bound(denoiser, clip))
         state = ddim.walk(
             denoiser,
-            torch.stack([noise, noise], dim=1),
+            _widened(denoiser, torch.stack([noise, noise], dim=1)),
             ddim.sampling_moves(schedule),
             self.sampling_step(setting),
             condition,
             observers,
             batch_size=batch_size,
         )
-        return Sampled(state[:, 0], self.sampling_cost(schedule), state)
+        return Sampled(state[:, 0].to(noise), self.sampling_cost(schedule), state)
+
+
+def _widened(denoiser: Denoiser, x: torch.Tensor) -> torch.Tensor:
+    """In float64 where the model's device has it."""
+    return x if denoiser.device.type == "mps" else x.double()
