@@ -136,13 +136,8 @@ class Trajectories:
         Raises:
             ValueError: starts of another shape or dtype, none at all, or too few conditions.
         """
-        if start.shape[1:] != torch.Size(self.denoiser.shape) or start.dtype != torch.float32:
-            wanted = ", ".join(map(str, self.denoiser.shape))
-            raise ValueError(f"start must be (n, {wanted}), float32, got {tuple(start.shape)}, {start.dtype}")
-        start, other = start.cpu().contiguous(), copy.copy(self)
-        other.seed, other.condition, other.evaluations = None, condition, 0  # neither is this run's
-        own = hashlib.sha256(start.numpy().tobytes()).hexdigest()
-        store = other._store("image", other._fingerprint(), start=own)
+        start, other = self._given("start", start), self._of_given(condition)
+        store = other._store("image", other._fingerprint(), start=_sha256(start))
 
         def compute(first: int, count: int) -> list[torch.Tensor]:
             return [other._image(start[first : first + count], first)]
@@ -151,6 +146,57 @@ class Trajectories:
             return other._collect(len(start), Shards([store], compute, other._condition), "sampling")[0]
         finally:
             self.evaluations += other.evaluations
+
+    def invert_from(
+        self,
+        image: torch.Tensor,
+        condition: Condition = None,
+        *,
+        method: str | Method | None = None,
+        **parameters: Any,
+    ) -> torch.Tensor:
+        """x̂_T of given images instead of the seed's, such as images of another network, from the image alone.
+
+        They are stored and resumed like the latents of the seed, under the SHA-256 of `image`.
+
+        Args:
+            image: x_0, (n, C, H, W), float32.
+            condition: None, or at least n entries.
+            method, parameters: as in `latent`; without the sampler's own ε.
+
+        Returns:
+            x̂_T, (n, C, H, W).
+
+        Raises:
+            ValueError: images of another shape or dtype, none at all, too few conditions, a value that is not allowed.
+        """
+        image, other = self._given("image", image), self._of_given(condition)
+        other.keep_predictions = 0
+        chosen = other._method(None, 0, method, parameters)
+        facts = {"method": {"name": chosen.name, **chosen.parameters}, "image": _sha256(image)}
+        store = other._store("latent", other._fingerprint(chosen), **facts)
+
+        def compute(first: int, count: int) -> list[torch.Tensor]:
+            return other._inverted(chosen, image[first : first + count], first)[:1]
+
+        try:
+            shards = Shards([store], compute, other._condition)
+            return other._collect(len(image), shards, f"inversion ({chosen.name})")[0]
+        finally:
+            self.evaluations += other.evaluations
+
+    def _given(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        """Given starts or images on the CPU; raises ValueError if they do not fit."""
+        if x.shape[1:] != torch.Size(self.denoiser.shape) or x.dtype != torch.float32:
+            wanted = ", ".join(map(str, self.denoiser.shape))
+            raise ValueError(f"{name} must be (n, {wanted}), float32, got {tuple(x.shape)}, {x.dtype}")
+        return x.cpu().contiguous()
+
+    def _of_given(self, condition: Condition) -> Trajectories:
+        """This object for given tensors: without the seed and the condition of this run."""
+        other = copy.copy(self)
+        other.seed, other.condition, other.evaluations = None, condition, 0
+        return other
 
     def _sampling(self) -> Shards:
         """x_0, and the sampler's own ε at each level that is kept."""
@@ -202,7 +248,10 @@ class Trajectories:
         image, *kept = (values[start - first :] for values in sampling.get(first, start - first + count))
         if own := method.own_predictions:
             method = method.with_predictions(torch.stack(kept[:own], dim=1))
-        told = self._condition(start, count)
+        return self._inverted(method, image, start)
+
+    def _inverted(self, method: Method, image: torch.Tensor, start: int) -> list[torch.Tensor]:
+        told, count = self._condition(start, len(image)), len(image)
         options = {"clip": self.clip, "batch_size": self.batch_size, "start": start}
         result = method.invert(self.denoiser, image, self.schedule, told, **options)
         self.evaluations += count * result.evaluations
@@ -248,3 +297,7 @@ class Trajectories:
             raise ValueError(f"n must be at least 1, got {n}")
         if self.condition is not None and n > len(self.condition):
             raise ValueError(f"n must be at most {len(self.condition)} (entries of condition), got {n}")
+
+
+def _sha256(x: torch.Tensor) -> str:
+    return hashlib.sha256(x.numpy().tobytes()).hexdigest()

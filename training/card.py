@@ -59,6 +59,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of the run, with its folder export")
     given = parser.parse_args()
     target = mini.WEIGHTS / given.folder.name
+    for stale in target.glob("step_*.safetensors"):  # another run may have kept other steps
+        stale.unlink()
     shutil.copytree(given.folder / "export", target, dirs_exist_ok=True)
     for path in target.iterdir():
         path.chmod(0o644)

@@ -22,6 +22,7 @@ from taba_utils.figures.pictures import (
 )
 from taba_utils.figures.steps import error_per_step, exact_first_steps, gain_of_exact_steps
 from taba_utils.figures.style import save
+from taba_utils.figures.training import over_training
 
 __all__ = [
     "angle_histograms",
@@ -41,6 +42,7 @@ __all__ = [
     "latents_and_errors",
     "latents_by_num_steps",
     "masks",
+    "over_training",
     "path_strip",
     "picture_rows",
     "principal_components",

@@ -1,13 +1,14 @@
 """The models: `zoo.toml` holds the facts, `registry` reads them, `loading` makes a `Denoiser` of an entry."""
 
 from taba_utils.models.loading import load_model
-from taba_utils.models.places import prompts_file, weights_dir
+from taba_utils.models.places import checkpoints, prompts_file, weights_dir
 from taba_utils.models.registry import GARMENTS, ZOO, Entry, list_models, list_names, training_steps
 
 __all__ = [
     "GARMENTS",
     "ZOO",
     "Entry",
+    "checkpoints",
     "list_models",
     "list_names",
     "load_model",
