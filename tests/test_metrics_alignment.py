@@ -61,6 +61,13 @@ def test_svcca_of_few_directions_is_that_of_the_largest_ones():
         svcca(x, y, directions=0)
 
 
+def test_svcca_of_two_sets_that_have_nothing_in_common_is_high_where_many_directions_are_kept():
+    """Notebook 09: the largest correlation tends to 2 √(γ (1 - γ)), γ directions a row."""
+    x, y = rows(400, 600), rows(400, 600, seed=1)
+    assert svcca(x, y, k=1, directions=120) == pytest.approx(2 * (0.3 * 0.7) ** 0.5, abs=0.02)
+    assert svcca(x, y, k=10, directions=120) == pytest.approx(0.9, abs=0.05)
+
+
 def largest(x, count):
     """The projections on the first principal directions."""
     u, s, _ = torch.linalg.svd(centred(x), full_matrices=False)

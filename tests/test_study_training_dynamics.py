@@ -108,7 +108,7 @@ def test_the_typical_angle_is_that_of_the_most_probable_triangle():
     assert found["distance"] == 2
 
 
-def answered(first: float, last: float) -> dict[str, list[float]]:
+def answered(first: float, last: float) -> taba.Run:
     """What is stated of accuracies that go from `first` to `last`, of SVCCA 0.7 and CKA 0.4 at the first stage."""
     run = taba.Run("name", SimpleNamespace(seeds=[0, 1]))
     keys = {"step": [10, 10, 1000, 1000], "seed": [0, 1, 0, 1]}
@@ -118,11 +118,12 @@ def answered(first: float, last: float) -> dict[str, list[float]]:
     similar = pd.DataFrame(keys | {"CKA": [0.4, 0.4, 1, 1], "SVCCA": [0.7, 0.8, 1, 1]})
     three = Stages({10: network(0.9), 1000: network(0.3)}, Models([]), 10)
     study.state(run, three, related, mapped, similar)
-    return {name: effect.estimate.mean for name, effect in run.effects.items()}
+    return run
 
 
 def test_the_statements_have_the_signs_of_claims():
-    assert answered(first=0.8, last=0.3) == pytest.approx(
+    effects = answered(first=0.8, last=0.3).effects
+    assert {name: effect.estimate.mean for name, effect in effects.items()} == pytest.approx(
         {
             "G1, gaussian, angle at the noise": 10,
             "G1, gaussian, distance": 1000,
@@ -131,6 +132,15 @@ def test_the_statements_have_the_signs_of_claims():
             "G3, gaussian": 0.35,
         }
     )
+
+
+def test_one_network_has_no_interval():
+    run = answered(first=0.8, last=0.3)
+    assert run.effects_table().loc["G1, gaussian, distance", ["estimate", "95% interval"]].tolist() == [
+        "1000",
+        "-",
+    ]
+    assert str(run.effects["G1, gaussian, distance"].estimate) == "1000"
 
 
 def test_a_strip_has_a_row_for_each_noise_and_a_column_for_each_stage(trained):
@@ -182,8 +192,10 @@ def test_the_figure_draws_means_over_seeds_and_controls_dashed():
     table = pd.DataFrame(
         {"step": [1, 1, 10, 10], "seed": [0, 1, 0, 1], "a": [1.0, 3, 5, 5], "b": [0.5, 0.5, 1, 1]}
     )
-    figure = taba.figures.over_training(table, {"value": ["a"]}, {"a": "b"})
+    table = table.rename(columns={"b": "a, control"})
+    figure = taba.figures.over_training(table, {"value": ["a"]}, {"a": "a, control"})
     (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "control"]
     assert axes.lines[0].get_ydata().tolist() == [2, 5]
     assert axes.lines[1].get_ydata().tolist() == [0.5, 1]
     assert axes.lines[1].get_linestyle() == "--"

@@ -41,13 +41,14 @@ class Stages:
         """mini-adm-s at some of its kept steps.
 
         Args:
-            models: of the run; is told of the final network.
+            models: of the run; is told of the package's final network.
             steps: of `taba.models.checkpoints(source)`.
             num_images: per seed.
             source: folder of weights; None: those of the package.
         """
         found = {step: load_model(MODEL, models.device, source, step=step) for step in sorted(steps)}
-        models.on_load(found[max(found)])
+        if source is None:
+            models.on_load(found[max(found)])
         return cls(found, models, num_images)
 
     @property

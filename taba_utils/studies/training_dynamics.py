@@ -28,14 +28,15 @@ def relations(stages: Stages) -> pd.DataFrame:
     """Fig. 14: images of the final network, inverted with each stage; a row for each step, seed and image.
 
     Columns `RELATIONS`: the angles of the triangle of noise, image and latent (degrees); the angle at the noise with
-    shrunken noise c x_T in the latent's place, which knows nothing of the image; ‖x̂_T - x_T‖₂; the mean of |x̂_T - x_T|.
+    shrunken noise c x_T, c < 1, in the latent's place, which knows nothing of the image; ‖x̂_T - x_T‖₂; the mean of
+    |x̂_T - x_T|.
     """
     frames = []
     for step, seed in stages.pairs:
         noise, image, latent = stages.noise(seed), stages.image(stages.last, seed), stages.latent(step, seed)
         columns = [
             *metrics.angles(noise, image, latent).unbind(dim=1),
-            metrics.angles(noise, image, latent.std() * noise)[:, 1],
+            metrics.angles(noise, image, 0 * noise)[:, 1],  # the same for every c below 1
             (latent - noise).double().flatten(1).norm(dim=1),
             metrics.per_image_error(latent, noise),
         ]
