@@ -52,6 +52,28 @@ def test_svcca_sees_no_invertible_map_and_drops_small_directions():
     assert svcca(faint, other, variance=1.0) < 0.7
 
 
+def test_svcca_of_few_directions_is_that_of_the_largest_ones():
+    x = torch.cat([10 * rows(12, 2), rows(12, 30, seed=1)], dim=1)  # 12 rows, 11 directions
+    y = torch.cat([10 * rows(12, 2) @ rows(2, 2, seed=2), rows(12, 30, seed=3)], dim=1)
+    assert svcca(x, y, k=2, directions=2) > 0.9
+    assert svcca(x, y, k=2, directions=2) == pytest.approx(svcca(largest(x, 2), largest(y, 2), variance=1.0))
+    with pytest.raises(ValueError, match="directions must be None or at least 1, got 0"):
+        svcca(x, y, directions=0)
+
+
+def test_svcca_of_two_sets_that_have_nothing_in_common_is_high_where_many_directions_are_kept():
+    """Notebook 09: the largest correlation tends to 2 √(γ (1 - γ)), γ directions a row."""
+    x, y = rows(400, 600), rows(400, 600, seed=1)
+    assert svcca(x, y, k=1, directions=120) == pytest.approx(2 * (0.3 * 0.7) ** 0.5, abs=0.02)
+    assert svcca(x, y, k=10, directions=120) == pytest.approx(0.9, abs=0.05)
+
+
+def largest(x, count):
+    """The projections on the first principal directions."""
+    u, s, _ = torch.linalg.svd(centred(x), full_matrices=False)
+    return u[:, :count] * s[:count]
+
+
 def test_images_of_any_dtype_count_as_rows():
     x = rows(50, 1, 2, 2).half()
     assert cka(x, x) == pytest.approx(1) == svcca(x, x)

@@ -232,7 +232,7 @@ def test_missing_weights_say_where_they_were_looked_for(tmp_path):
 
 def test_mini_adm_s_learns_on_its_way():
     """App. G: the longer it trained, the more of the noise on mini-adm's samples it knows."""
-    denoiser, steps = taba.load_model("mini-adm"), mini.checkpoints()
+    denoiser, steps = taba.load_model("mini-adm"), taba.models.checkpoints()
     assert 8 <= len(steps) <= 12 and steps[0] <= 300
     schedule = denoiser.schedule(10)
     image = taba.sample(denoiser, denoiser.sample_noise(16), schedule).image

@@ -64,6 +64,19 @@ def test_an_edit_asks_for_models_with_a_condition():
         parameters.check(models=["mini-dit", "mini-adm"], judges=["SSIM"])
 
 
+def test_checkpoints_are_kept_steps_and_bring_the_models_own_levels():
+    kept = models.checkpoints()
+    assert parameters.check(checkpoints=kept[:2], num_steps=50, train_steps=0).checkpoints == kept[:2]
+    with pytest.raises(
+        ParameterError, match=r"checkpoints must be .* \(the kept steps of mini-adm-s\), got \[3\]"
+    ):
+        parameters.check(checkpoints=[3])
+    with pytest.raises(
+        ParameterError, match=r"num_steps must be .* \(mini-adm-s's training steps\), got 5000"
+    ):
+        parameters.check(checkpoints=kept, num_steps=5000)
+
+
 @pytest.mark.parametrize("judged", [{"judge": "mini-features"}, {"judges": ["SSIM", "mini-clip"]}])
 def test_judges_of_garments_do_not_judge_other_pictures(judged):
     assert parameters.check(models=["mini-dit"], **judged)

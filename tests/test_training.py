@@ -14,7 +14,7 @@ from training import networks
 from training.export import export
 from training.loop import CHECKPOINT, Place, batch_indices, train
 from training.measures import retrieval
-from training.recipes import RECIPES, Recipe
+from training.recipes import RECIPES, Recipe, spaced
 from training.tasks import COSINE, TASKS, matches, noise_loss, soft_contrastive
 
 DATA = torch.linspace(-1, 1, 64)[:, None]
@@ -131,7 +131,12 @@ def test_every_recipe_has_a_task_and_models_of_one_space_have_as_many_steps():
     assert RECIPES.keys() == TASKS.keys()
     assert RECIPES["mini-adm"] == RECIPES["mini-if"]
     assert RECIPES["mini-ldm"] == RECIPES["mini-dit"]
-    assert len(RECIPES["mini-adm-s"].keep) == 10
+    assert RECIPES["mini-adm-s"].keep == (100, 167, 278, 464, 774, 1292, 2154, 3594, 5995, 10_000)
+
+
+def test_kept_steps_are_evenly_spaced_in_the_logarithm_and_end_with_the_last():
+    assert spaced(10_000, count=3) == (100, 1000, 10_000)
+    assert spaced(3) == (1, 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +155,18 @@ def test_a_finished_run_is_exported_as_half_precision_weights_with_its_record(tm
     with safe_open(target / networks.WEIGHTS, "pt") as file:
         assert file.metadata() == {"format": "pt", "steps": "3", "seed": "1"}
         assert file.get_tensor("conv_in.weight").dtype == torch.float16
+
+
+def test_each_kept_step_is_exported_and_says_after_how_many_steps_it_was_kept(tmp_path):
+    network = networks.mini_adm_s()
+    for name in ("weights", "step_000002", "step_000003"):
+        save_file(network.state_dict(), tmp_path / f"{name}.safetensors", {"steps": "3", "seed": "1"})
+    target = export(network, tmp_path)
+    assert sorted(path.name for path in target.iterdir()) == [
+        "config.json", "step_000002.safetensors", "step_000003.safetensors",
+    ]  # fmt: skip
+    with safe_open(target / "step_000002.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt", "steps": "3", "seed": "1", "kept_after": "2"}
 
 
 def test_a_short_caption_is_true_of_every_garment_of_its_class():

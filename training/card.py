@@ -42,11 +42,14 @@ class Facts:
     chain: str
 
 
+STAGES = """mini-adm at a tenth of the weights, through its training (App. G, notebook 09): `step_*.safetensors` are the averaged
+weights after so many steps. `taba.load_model("mini-adm-s", step=464)` loads a stage, without `step` the last one. What
+follows is of the last one."""
 COSINE = "noise prediction, cosine chain of {} steps, x_0 clipped when sampling"
 LINEAR = "noise prediction, linear chain of 1,000 steps, in the latents of mini-autoencoder"
 GENERATORS = {
     "mini-adm": Facts("Unconditional U-Net on pixels: the stand-in for ADM-32.", COSINE.format("4,000")),
-    "mini-adm-s": Facts("mini-adm at a tenth of the weights, through its training (App. G).", COSINE.format("4,000")),
+    "mini-adm-s": Facts(STAGES, COSINE.format("4,000")),
     "mini-ldm": Facts("Unconditional U-Net on latents: the stand-in for LDM.", LINEAR),
     "mini-dit": Facts("Class-conditional transformer on latents: the stand-in for DiT-XL/2.", LINEAR),
     "mini-if": Facts("Text-conditional U-Net on pixels: the stand-in for DeepFloyd IF.", COSINE.format("1,000")),
@@ -59,6 +62,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of the run, with its folder export")
     given = parser.parse_args()
     target = mini.WEIGHTS / given.folder.name
+    for stale in target.glob("step_*.safetensors"):  # another run may have kept other steps
+        stale.unlink()
     shutil.copytree(given.folder / "export", target, dirs_exist_ok=True)
     for path in target.iterdir():
         path.chmod(0o644)

@@ -26,7 +26,8 @@ def export(network: torch.nn.Module, folder: Path) -> Path:
         network.save_config(target)
     kept = sorted(folder.glob("step_*.safetensors"))  # the last one of them is the end of the run
     for path in kept:
-        save_half(load_file(path), target / path.name, record(folder))
+        done = {"kept_after": str(int(path.stem.removeprefix("step_")))}  # of the steps of the whole run
+        save_half(load_file(path), target / path.name, record(folder) | done)
     if not kept:
         save_half(weights, target / (networks.WEIGHTS if diffuses else "model.safetensors"), record(folder))
     return target

@@ -39,7 +39,13 @@ class Recipe:
         return ", ".join(f"{name}={value}" for name, value in asdict(self).items())
 
 
-KEPT = (100, 167, 278, 464, 774, 1292, 2154, 3594, 5995, 10_000)  # ten, evenly spaced in the logarithm
+def spaced(last: int, count: int = 10) -> tuple[int, ...]:
+    """Steps evenly spaced in the logarithm, from a hundredth of the last one (at least 1) to the last one."""
+    found = {max(1, round(last * 0.01 ** (1 - i / (count - 1)))) for i in range(count)}
+    return tuple(sorted(found))
+
+
+KEPT = spaced(10_000)
 
 RECIPES = {
     "mini-features": Recipe(4000, batch_size=128),

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 OWN = "mini"  # the profile that the notebooks' own parameters cells are
-LONGEST = ("08_first_inversion_steps", "05_interpolation", "06_editing_diversity", "02_latents_vs_noise")
+LONGEST = (
+    "08_first_inversion_steps",
+    "09_training_dynamics",
+    "05_interpolation",
+    "06_editing_diversity",
+    "02_latents_vs_noise",
+)
 
 
 def profiles(root: Path) -> list[str]:

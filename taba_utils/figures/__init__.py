@@ -31,6 +31,7 @@ from taba_utils.figures.theory import (
     table_9_predicted,
     what_remains,
 )
+from taba_utils.figures.training import over_training
 
 __all__ = [
     "angle_histograms",
@@ -54,6 +55,7 @@ __all__ = [
     "latents_and_errors",
     "latents_by_num_steps",
     "masks",
+    "over_training",
     "own_states",
     "path_strip",
     "picture_rows",

@@ -29,7 +29,11 @@ def cka(x: Float[torch.Tensor, "n ..."], y: Float[torch.Tensor, "n ..."]) -> flo
 
 
 def svcca(
-    x: Float[torch.Tensor, "n ..."], y: Float[torch.Tensor, "n ..."], k: int = 10, variance: float = 0.99
+    x: Float[torch.Tensor, "n ..."],
+    y: Float[torch.Tensor, "n ..."],
+    k: int = 10,
+    variance: float = 0.99,
+    directions: int | None = None,
 ) -> float:
     """Singular vector canonical correlation analysis (Raghu et al., 2017): the mean of the top-k correlations.
 
@@ -41,19 +45,22 @@ def svcca(
             some correlation is 1 for any data.
         k: how many correlations to average; all of them if there are fewer than k.
         variance: share of the variance to keep, in (0, 1].
+        directions: keep at most so many of a set's largest directions; None: no limit.
 
     Raises:
-        ValueError: as `cka`; `k` or `variance` out of range; too few rows for the directions kept.
+        ValueError: as `cka`; `k`, `variance` or `directions` out of range; too few rows for the directions kept.
     """
     require_whole(k=k)
     if k < 1 or not 0 < variance <= 1:
         raise ValueError(f"k must be at least 1 and variance in (0, 1], got {k=}, {variance=}")
-    first, second = (_principal(gram, variance) for gram in _grams(x, y))
-    directions = first.shape[1] + second.shape[1]
-    if directions >= len(x):
+    if directions is not None and directions < 1:
+        raise ValueError(f"directions must be None or at least 1, got {directions}")
+    first, second = (_principal(gram, variance)[:, :directions] for gram in _grams(x, y))
+    kept = first.shape[1] + second.shape[1]
+    if kept >= len(x):
         raise ValueError(
-            f"x and y must have more rows than the {directions} directions that hold {variance:g} of their "
-            f"variance, got {len(x)}; take more images or a smaller variance"
+            f"x and y must have more rows than the {kept} directions that hold {variance:g} of their "
+            f"variance, got {len(x)}; take more images, a smaller variance or fewer directions"
         )
     return torch.linalg.svdvals(first.T @ second)[:k].clamp(max=1).mean().item()
 

@@ -38,7 +38,7 @@ def load_model(
         source: folder, file or hub id of weights to use instead of the registered ones.
         options: for the family: `guidance_scale` (w, 1 as in the paper) of conditional models; `prompts` of IF
             (default: the lines of if-prompts.txt in `weights_dir()`); `step` of mini-adm-s, one of
-            `mini.checkpoints()`, for the weights after that many steps of training. Of pipelines also: `scheduler`,
+            `models.checkpoints()`, for the weights after that many steps of training. Of pipelines also: `scheduler`,
             fields of the scheduler that replace the file's; `torch_dtype` of the weights (levels stay float64, states
             float32); where and how `from_pretrained` finds files (`local_files_only`, `cache_dir`, `variant`, ...).
 

@@ -28,6 +28,7 @@ from taba_utils.models.mini_clip import encode_text, load_mini_clip
 from taba_utils.models.network import for_evaluation
 from taba_utils.models.pipeline import read_config
 from taba_utils.models.places import SHIPPED as WEIGHTS
+from taba_utils.models.places import checkpoints
 from taba_utils.schedule import cosine_alphas_cumprod, linear_alphas_cumprod
 
 if TYPE_CHECKING:
@@ -45,11 +46,6 @@ def plain_attention(network: Network) -> Network:
             processor: Any = AttnAddedKVProcessor() if added else AttnProcessor()
             module.set_processor(processor)
     return network
-
-
-def checkpoints(source: Path = WEIGHTS / "mini-adm-s") -> list[int]:
-    """Optimiser steps after which weights of mini-adm-s were kept, in order."""
-    return sorted(int(path.stem.removeprefix("step_")) for path in source.glob("step_*.safetensors"))
 
 
 def load_mini_adm_s(

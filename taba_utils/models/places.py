@@ -9,6 +9,11 @@ from pathlib import Path
 SHIPPED = Path(__file__).parent / "weights"
 
 
+def checkpoints(folder: str | Path = SHIPPED / "mini-adm-s") -> list[int]:
+    """Optimiser steps after which weights were kept in a folder, in order: `load_model(..., step=...)` takes them."""
+    return sorted(int(path.stem.removeprefix("step_")) for path in Path(folder).glob("step_*.safetensors"))
+
+
 def weights_dir() -> Path:
     """Folder of converted checkpoints: $TABA_WEIGHTS, or else ~/.cache/taba/weights."""
     return Path(os.environ.get("TABA_WEIGHTS") or "~/.cache/taba/weights").expanduser()

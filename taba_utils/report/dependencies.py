@@ -15,6 +15,7 @@ from taba_utils.schedule import leading_steps
 def dependent_rules(given: dict[str, Any]) -> dict[str, Rule]:
     """Rules that replace those of RULES for these parameters; `model` and `models` have passed theirs."""
     chosen = [*([given["model"]] if "model" in given else []), *given.get("models", [])]
+    chosen += ["mini-adm-s"] if "checkpoints" in given else []
     return step_rules(chosen) | picture_rules(chosen) | count_rules(given)
 
 

@@ -80,6 +80,8 @@ class Estimate:
         return cls(mean, float(low), float(high), float(test.pvalue), count)
 
     def __str__(self) -> str:
+        if self.count == 1:
+            return f"{self.mean:g}"
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 

@@ -195,6 +195,8 @@ RULES: dict[str, Rule] = {
     "judge": one_of(feature_judges),
     "real_images": optional(picture_folder),
     "judges": list_of(one_of(judges)),
+    "checkpoints": ascending(list_of(one_of(models.checkpoints, " (the kept steps of mini-adm-s)"))),
+    "train_steps": integer(0, 1_000_000),
     "num_images": integer(2, 1_000_000),
     "num_steps": integer(2, 100_000),
     "steps_grid": ascending(list_of(integer(2, 100_000))),

@@ -120,8 +120,8 @@ class Run:
                 "effect": name,
                 "δ": f"{about.text}{' (> 0)' if about.verdict else ''}",
                 "where": about.where,
-                "estimate": f"{found.mean:.3g}",
-                "95% interval": f"[{found.low:.3g}, {found.high:.3g}]",
+                "estimate": f"{found.mean:.3g}" if found.count > 1 else f"{found.mean:g}",
+                "95% interval": f"[{found.low:.3g}, {found.high:.3g}]" if found.count > 1 else "-",
                 "units": f"{found.count} {about.unit}{'s' if found.count > 1 else ''}",
                 "paper": about.paper or ("-" if math.isnan(effect.paper) else f"{effect.paper:.3g}"),
             }

@@ -21,6 +21,7 @@ STUDIES = (
     "editing_diversity",
     "noise_image_mapping",
     "first_inversion_steps",
+    "training_dynamics",
     "why_the_first_steps",
 )
 
