@@ -20,9 +20,12 @@ ROW = 0.34  # inches
 class Estimated(Protocol):
     """An estimate with its interval."""
 
-    mean: float
-    low: float
-    high: float
+    @property
+    def mean(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
 
 
 class Shown(Protocol):
