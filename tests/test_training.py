@@ -134,6 +134,14 @@ def test_every_recipe_has_a_task_and_models_of_one_space_have_as_many_steps():
     assert RECIPES["mini-adm-s"].keep == (100, 167, 278, 464, 774, 1292, 2154, 3594, 5995, 10_000)
 
 
+def test_the_recipe_of_mini_adm_s_is_what_notebook_09_says():
+    recipe = RECIPES["mini-adm-s"]
+    assert (recipe.steps, recipe.batch_size) == (10_000, 32)
+    rates = [recipe.rate(step) for step in (1000, 7000, 7100, 9999)]
+    assert rates[0] == rates[1] > rates[2] > rates[3]
+    assert 1 / (1 - recipe.ema_decay) == pytest.approx(1000)  # steps of the average
+
+
 def test_kept_steps_are_evenly_spaced_in_the_logarithm_and_end_with_the_last():
     assert spaced(10_000, count=3) == (100, 1000, 10_000)
     assert spaced(3) == (1, 2, 3)
