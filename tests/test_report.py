@@ -55,7 +55,7 @@ def written(monkeypatch, mode="update", **options):
         ((1.0,), "undecided"),
         ((float("nan"), 1.0), "undecided"),
         ((0.0, 0.0), "undecided"),
-        ((0.5, 0.5), "agrees"),
+        ((0.5, 0.5), "undecided"),  # a spread of zero is an unknown spread
     ],
 )
 def test_a_single_statement_is_decided_by_its_95_percent_confidence_interval(values, verdict):

@@ -55,7 +55,8 @@ class Estimate:
     Attributes:
         mean: over the units.
         low, high: the interval; infinite for a single unit.
-        p: two-sided, of the hypothesis that the mean is zero; 1 for a single unit.
+        p: two-sided, of the hypothesis that the mean is zero; 1 for a single unit and for units that do not vary,
+            such as sets with the same share: their spread is unknown, not zero.
         count: number of units.
     """
 
@@ -73,8 +74,8 @@ class Estimate:
         if count == 1 or not math.isfinite(mean):
             limit = math.inf if math.isfinite(mean) else math.nan
             return cls(mean, -limit, limit, 1.0, count)
-        if np.ptp(x) <= ROUNDING * np.abs(x).max():  # nothing varies: Student's t is not defined
-            return cls(mean, mean, mean, float(mean == 0), count)
+        if np.ptp(x) <= ROUNDING * np.abs(x).max():  # nothing varies: nothing to test with
+            return cls(mean, mean, mean, 1.0, count)
         test = stats.ttest_1samp(x, 0.0)
         low, high = test.confidence_interval(0.95)
         return cls(mean, float(low), float(high), float(test.pvalue), count)

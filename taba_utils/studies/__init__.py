@@ -1,4 +1,4 @@
-"""What each notebook measures, as tidy tables, and what it claims: a module a notebook, of the same name."""
+"""What each notebook measures, as tidy tables, and what it states: a module a notebook, of the same name."""
 
 from __future__ import annotations
 
