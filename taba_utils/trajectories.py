@@ -175,9 +175,10 @@ class Trajectories:
         condition: Condition = None,
         *,
         method: str | Method | None = None,
+        state: torch.Tensor | None = None,
         **parameters: Any,
     ) -> torch.Tensor:
-        """x̂_T of given images instead of the seed's, such as pictures from disk, from the image alone.
+        """x̂_T of given images instead of the seed's, such as pictures from disk.
 
         They are stored and resumed like the latents of the seed, under the SHA-256 of `image`.
 
@@ -185,6 +186,7 @@ class Trajectories:
             image: x_0, (n, C, H, W), float32.
             condition: None, or at least n entries.
             method, parameters: as in `latent`; without the sampler's own ε.
+            state: None, or (n, S, C, H, W), what the method's own sampling returned with the images.
 
         Returns:
             x̂_T, (n, C, H, W).
@@ -196,11 +198,15 @@ class Trajectories:
         other.keep_predictions, other.sampler = 0, None
         chosen = other._method(None, 0, method, parameters)
 
+        parts = [image] if state is None else [image, state.cpu().contiguous()]
+
         def given(first: int, count: int) -> list[torch.Tensor]:
-            return [image[first : first + count]]
+            return [part[first : first + count] for part in parts]
 
         try:
-            return other._inversion(len(image), chosen, False, 1, given, image=_sha256(image))[0]
+            return other._inversion(
+                len(image), chosen, state is not None, 1, given, given=[*map(_sha256, parts)]
+            )[0]
         finally:
             self.evaluations += other.evaluations
 
@@ -275,16 +281,22 @@ class Trajectories:
         return chosen.for_model(self.denoiser)
 
     def _inversion(
-        self, n: int, method: Method, with_state: bool, wanted: int, given: Images | None = None, **facts: Any
+        self,
+        n: int,
+        method: Method,
+        with_state: bool,
+        wanted: int,
+        images: Images | None = None,
+        **facts: Any,
     ) -> list[torch.Tensor]:
         """x̂_T and, if two results are wanted, the method's extra state; of the seed's images or of given ones."""
-        if with_state:
+        if with_state and images is None:
             self._require_sampler(method)
             facts["with_state"] = True
         told = self._fingerprint(method)
         facts["method"] = {"name": method.name, **method.parameters}
         stores = [self._store(kind, told, **facts) for kind in ("latent", "state")]
-        compute = partial(self._invert, method, given or self._sampling().get, with_state)
+        compute = partial(self._invert, method, images or self._sampling().get, with_state)
         shards = Shards(stores, compute, self._condition, wanted)
         return self._collect(n, shards, f"inversion ({method.name})")
 

@@ -3,7 +3,7 @@ import sys
 import pytest
 import torch
 
-from taba_utils.metrics import fidelity, frechet_distance, precision_recall
+from taba_utils.metrics import fidelity, frechet_distance, kernel_distance, precision_recall
 
 
 def gaussian(n: int, d: int = 4, seed: int = 0) -> torch.Tensor:
@@ -36,6 +36,48 @@ def literal(features: torch.Tensor, reference: torch.Tensor, k: int) -> tuple[fl
 
     features, reference = features.double(), reference.double()
     return covered(features, reference), covered(reference, features)
+
+
+def literal_kernel_distance(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Bińkowski et al. (2018), Eq. 4 with the kernel of their Sec. 4, one pair at a time."""
+
+    def k(a, b):
+        return (float(a @ b) / len(a) + 1) ** 3
+
+    def within(points):
+        others = [k(a, b) for i, a in enumerate(points) for j, b in enumerate(points) if i != j]
+        return sum(others) / (len(points) * (len(points) - 1))
+
+    between = sum(k(a, b) for a in x for b in y) / (len(x) * len(y))
+    return within(x) + within(y) - 2 * between
+
+
+def test_the_kernel_distance_is_as_written():
+    x, y = gaussian(5), gaussian(7, seed=1) + 0.5
+    assert kernel_distance(x, y) == pytest.approx(literal_kernel_distance(x.double(), y.double()))
+    assert kernel_distance(x.half(), y.half()) == pytest.approx(kernel_distance(x, y), abs=0.05)
+
+
+def test_the_kernel_distance_of_equal_sizes_is_torch_fidelitys():
+    metric = fidelity._torch_fidelity("metric_kid")
+    x, y = gaussian(40).double(), (gaussian(40, seed=1) + 0.5).double()
+    theirs = metric.kid_features_to_metric(x, y, kid_subsets=1, kid_subset_size=40, verbose=False)
+    assert kernel_distance(x, y) == pytest.approx(theirs[metric.KEY_METRIC_KID_MEAN])
+
+
+@pytest.mark.parametrize("n", [3, 30])
+def test_the_kernel_distance_has_no_bias_in_sets_of_any_size(n):
+    reference = gaussian(300, seed=10_000)
+    same = torch.tensor([kernel_distance(gaussian(n, seed=seed), reference) for seed in range(200)])
+    assert same.mean().abs() < 4 * same.std() / 200**0.5
+    moved = torch.tensor([kernel_distance(gaussian(n, seed=seed) + 1, reference) for seed in range(200)])
+    far = kernel_distance(gaussian(3000, seed=20_000) + 1, reference)
+    assert (moved.mean() - far).abs() < 4 * moved.std() / 200**0.5 + 0.05 * far
+
+
+def test_sets_too_small_for_pairs_are_refused():
+    with pytest.raises(ValueError, match="at least 2 samples"):
+        kernel_distance(gaussian(1), gaussian(5))
 
 
 def test_equal_sets_are_at_no_distance():

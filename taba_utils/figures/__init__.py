@@ -10,6 +10,7 @@ from taba_utils.figures.inversion import (
 )
 from taba_utils.figures.location import angle_histograms, distance_maps, masks, triangles
 from taba_utils.figures.mapping import path_strip, quality_along_path, wrong_assignments
+from taba_utils.figures.methods import reconstruction_against_whiteness, where_exactness_ends
 from taba_utils.figures.pictures import (
     as_noise,
     as_pixels,
@@ -43,9 +44,11 @@ __all__ = [
     "picture_rows",
     "principal_components",
     "quality_along_path",
+    "reconstruction_against_whiteness",
     "round_trip",
     "save",
     "toy_paths",
     "triangles",
+    "where_exactness_ends",
     "wrong_assignments",
 ]

@@ -20,7 +20,8 @@ from taba_utils.metrics.correlation import correlation_floor, spatial_autocorrel
 from taba_utils.metrics.distances import transition_point
 from taba_utils.metrics.divergence import gaussian_kl
 from taba_utils.metrics.errors import l2_error, mean_absolute_error, per_image_error
-from taba_utils.metrics.fidelity import frechet_distance, precision_recall
+from taba_utils.metrics.fidelity import frechet_distance, kernel_distance, precision_recall
+from taba_utils.metrics.spectrum import low_to_high_power, radial_spectrum
 from taba_utils.metrics.triangles import angles, most_probable_triangle, most_probable_triple
 
 __all__ = [
@@ -35,7 +36,9 @@ __all__ = [
     "correlation_floor",
     "frechet_distance",
     "gaussian_kl",
+    "kernel_distance",
     "l2_error",
+    "low_to_high_power",
     "mean_absolute_error",
     "most_probable_triangle",
     "most_probable_triple",
@@ -46,6 +49,7 @@ __all__ = [
     "plain_mask",
     "pool_mask",
     "precision_recall",
+    "radial_spectrum",
     "spatial_autocorrelation",
     "svcca",
     "top_k_correlation",

@@ -21,6 +21,7 @@ STUDIES = (
     "editing_diversity",
     "noise_image_mapping",
     "first_inversion_steps",
+    "inversions_compared",
 )
 
 __all__ = ["STUDIES", "Models", "study"]
