@@ -94,6 +94,8 @@ def test_judges_of_garments_do_not_judge_other_pictures(judged):
         ({"num_steps": 5000}, rf"num_steps must be {STEPS}, got 5000"),
         ({"num_steps": 200_000}, rf"num_steps must be {STEPS}, got 200000"),
         ({"num_steps": 50.0}, "num_steps must be a whole number .* got 50.0"),
+        ({"budget": 9}, r"budget must be a whole number between 10 and .* \(evaluations an image\), got 9"),
+        ({"budget": 5000}, rf"budget must be {STEPS}, got 5000"),
         ({"num_steps": True}, "num_steps must be a whole number .* got True"),
         ({"num_steps": "50"}, "num_steps must be a whole number .* got '50'"),
         ({"steps_grid": [10, 4001]}, rf"steps_grid must be a list .* each {STEPS}, got \[10, 4001\]"),

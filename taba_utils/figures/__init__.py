@@ -12,6 +12,7 @@ from taba_utils.figures.inversion import (
 )
 from taba_utils.figures.location import angle_histograms, distance_maps, masks, triangles
 from taba_utils.figures.mapping import path_strip, quality_along_path, wrong_assignments
+from taba_utils.figures.methods import reconstruction_against_whiteness, where_exactness_ends
 from taba_utils.figures.pictures import (
     as_noise,
     as_pixels,
@@ -62,11 +63,13 @@ __all__ = [
     "predicted_by_area",
     "principal_components",
     "quality_along_path",
+    "reconstruction_against_whiteness",
     "round_trip",
     "save",
     "table_9_predicted",
     "toy_paths",
     "triangles",
     "what_remains",
+    "where_exactness_ends",
     "wrong_assignments",
 ]

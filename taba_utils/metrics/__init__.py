@@ -21,6 +21,7 @@ from taba_utils.metrics.distances import transition_point
 from taba_utils.metrics.divergence import gaussian_kl
 from taba_utils.metrics.errors import l2_error, mean_absolute_error, per_image_error
 from taba_utils.metrics.fidelity import frechet_distance, kernel_distance, precision_recall
+from taba_utils.metrics.spectrum import low_to_high_power, radial_spectrum
 from taba_utils.metrics.triangles import angles, most_probable_triangle, most_probable_triple
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "gaussian_kl",
     "kernel_distance",
     "l2_error",
+    "low_to_high_power",
     "mean_absolute_error",
     "most_probable_triangle",
     "most_probable_triple",
@@ -47,6 +49,7 @@ __all__ = [
     "plain_mask",
     "pool_mask",
     "precision_recall",
+    "radial_spectrum",
     "spatial_autocorrelation",
     "svcca",
     "top_k_correlation",

@@ -45,7 +45,11 @@ def step_rules(chosen: list[str]) -> dict[str, Rule]:
         cut = f"a number of steps that the {models.entry_of(without[0]).training_steps} training steps of {without[0]}"
         return f"{cut} can be cut into (the nearest are {fit[0]} and {fit[1]})"
 
-    return {"num_steps": has_grid, "steps_grid": rules.ascending(rules.list_of(has_grid))}
+    return {
+        "num_steps": has_grid,
+        "steps_grid": rules.ascending(rules.list_of(has_grid)),
+        "budget": lambda value: RULES["budget"](value) or has_grid(value),  # naive: as many steps
+    }
 
 
 def picture_rules(chosen: list[str]) -> dict[str, Rule]:

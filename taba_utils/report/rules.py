@@ -199,6 +199,7 @@ RULES: dict[str, Rule] = {
     "train_steps": integer(0, 1_000_000),
     "num_images": integer(2, 1_000_000),
     "num_steps": integer(2, 100_000),
+    "budget": integer(10, 100_000, " (evaluations an image)"),
     "steps_grid": ascending(list_of(integer(2, 100_000))),
     "percentages": list_of(number(0, 100, " (per cent of num_steps)")),
     "num_reconstructions": integer(1, 1_000_000),

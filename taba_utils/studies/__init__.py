@@ -23,6 +23,7 @@ STUDIES = (
     "first_inversion_steps",
     "training_dynamics",
     "why_the_first_steps",
+    "inversions_compared",
 )
 
 __all__ = ["STUDIES", "Models", "study"]
