@@ -36,7 +36,7 @@ def first_steps(schedule: Schedule, most: int = 6) -> pd.DataFrame:
         "left, if exact up to here": left[1:],
     }
     rows = {name: values[:most].numpy() for name, values in columns.items()}
-    return pd.DataFrame(rows, index=pd.Index(range(1, min(most, schedule.num_steps) + 1), name="step"))
+    return pd.DataFrame(rows, index=pd.Index([*range(1, min(most, schedule.num_steps) + 1)], name="step"))
 
 
 def own_states(schedule: Schedule, variances: Sequence[float]) -> dict[float, dict[str, torch.Tensor]]:
