@@ -269,7 +269,7 @@ def _check_run(denoiser: Denoiser, x: torch.Tensor, moves: Sequence[Move], batch
     if not x.isfinite().all():
         raise ValueError(f"{denoiser.name} takes finite numbers, got NaN or infinity")
     if not is_whole(batch_size) or batch_size < 1:
-        raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+        raise ValueError(f"batch_size must be at least 1, a whole number, got {batch_size!r}")
     pure = [move.level for move in moves if not move.start > 0]
     if pure:
         raise ValueError(f"ᾱ must be above 0 where a move starts, got 0 at levels {pure} of {denoiser.name}")

@@ -219,6 +219,8 @@ def test_mistakes_are_refused_before_any_evaluation():
         sample(model, x / 0, schedule)
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
         sample(model, x, schedule, batch_size=0)
+    with pytest.raises(ValueError, match=r"batch_size must be at least 1, a whole number, got 2\.5"):
+        sample(model, x, schedule, batch_size=2.5)
     with pytest.raises(ValueError, match="condition must have one entry per image"):
         sample(model, x, schedule, torch.zeros(3))
     with pytest.raises(ValueError, match="convention must be one of"):
