@@ -110,6 +110,7 @@ def ddim_step(
 
 def sampling_moves(schedule: Schedule) -> list[Move]:
     """Levels T to 0. The network sees the state at the level that it is told (Eq. 2)."""
+    _check_schedule(schedule)
     a, t = schedule.alphas_cumprod.tolist(), schedule.timesteps.tolist()
     return [Move(level, t[level - 1], a[level], a[level - 1]) for level in range(len(t), 0, -1)]
 
@@ -126,6 +127,7 @@ def inversion_moves(schedule: Schedule, convention: str = "target") -> list[Move
         ValueError: unknown convention.
     """
     check_convention(convention)
+    _check_schedule(schedule)
     a, t = [*schedule.alphas_cumprod.tolist(), 0.0], schedule.timesteps.tolist()
     shift = convention == "shifted"
     told = [max(level - (convention == "source"), 1) for level in range(1, len(t) + 1)]
@@ -262,6 +264,13 @@ def invert(
 
     chosen = choose(denoiser, method, convention, ground_truth, replace_first, parameters)
     return chosen.invert(denoiser, image, schedule, condition, observers, clip, batch_size=batch_size)
+
+
+def _check_schedule(schedule: Schedule) -> None:
+    if not isinstance(schedule, Schedule):
+        raise ValueError(
+            f"schedule must be a Schedule, from denoiser.schedule(num_steps), got {type(schedule).__name__}"
+        )
 
 
 def _check_run(denoiser: Denoiser, x: torch.Tensor, moves: Sequence[Move], batch_size: int) -> None:
