@@ -110,6 +110,7 @@ def ddim_step(
 
 def sampling_moves(schedule: Schedule) -> list[Move]:
     """Levels T to 0. The network sees the state at the level that it is told (Eq. 2)."""
+    _check_schedule(schedule)
     a, t = schedule.alphas_cumprod.tolist(), schedule.timesteps.tolist()
     return [Move(level, t[level - 1], a[level], a[level - 1]) for level in range(len(t), 0, -1)]
 
@@ -126,6 +127,7 @@ def inversion_moves(schedule: Schedule, convention: str = "target") -> list[Move
         ValueError: unknown convention.
     """
     check_convention(convention)
+    _check_schedule(schedule)
     a, t = [*schedule.alphas_cumprod.tolist(), 0.0], schedule.timesteps.tolist()
     shift = convention == "shifted"
     told = [max(level - (convention == "source"), 1) for level in range(1, len(t) + 1)]
@@ -269,12 +271,19 @@ def invert(
     return chosen.invert(denoiser, image, schedule, condition, observers, clip, batch_size=batch_size)
 
 
+def _check_schedule(schedule: Schedule) -> None:
+    if not isinstance(schedule, Schedule):
+        raise ValueError(
+            f"schedule must be a Schedule, from denoiser.schedule(num_steps), got {type(schedule).__name__}"
+        )
+
+
 def _check_run(denoiser: Denoiser, x: torch.Tensor, moves: Sequence[Move], batch_size: int) -> None:
     check_images(denoiser, x[:, 0] if x.ndim == 5 else x)
     if not x.isfinite().all():
         raise ValueError(f"{denoiser.name} takes finite numbers, got NaN or infinity")
     if not is_whole(batch_size) or batch_size < 1:
-        raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+        raise ValueError(f"batch_size must be at least 1, a whole number, got {batch_size!r}")
     pure = [move.level for move in moves if not move.start > 0]
     if pure:
         raise ValueError(f"ᾱ must be above 0 where a move starts, got 0 at levels {pure} of {denoiser.name}")

@@ -269,6 +269,8 @@ def check_convention(convention: str) -> None:
 
 def check_images(denoiser: Denoiser, x: torch.Tensor) -> None:
     """Raise ValueError unless `x` is (N, C, H, W) in the model's space and float."""
+    if not isinstance(x, torch.Tensor):
+        raise ValueError(f"{denoiser.name} takes a tensor, got {type(x).__name__}")
     if x.ndim != 4 or tuple(x.shape[1:]) != tuple(denoiser.shape) or not x.is_floating_point():
         wanted = ", ".join(map(str, denoiser.shape))
         raise ValueError(f"{denoiser.name} takes (N, {wanted}), float, got {tuple(x.shape)}, {x.dtype}")

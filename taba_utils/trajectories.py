@@ -371,7 +371,7 @@ class Trajectories:
 
     def _check_count(self, n: int) -> None:
         if not is_whole(n) or n < 1:
-            raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
+            raise ValueError(f"n must be at least 1, a whole number, got {n!r}")
         if self.condition is not None and not is_single(self.condition) and n > len(self.condition):
             raise ValueError(f"n must be at most {len(self.condition)} (entries of condition), got {n}")
 

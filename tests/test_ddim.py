@@ -219,6 +219,13 @@ def test_mistakes_are_refused_before_any_evaluation():
         sample(model, x / 0, schedule)
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
         sample(model, x, schedule, batch_size=0)
+    for run in (sample, invert):
+        with pytest.raises(ValueError, match=r"schedule must be a Schedule, from .*, got int"):
+            run(model, x, 50)
+        with pytest.raises(ValueError, match="takes a tensor, got ndarray"):
+            run(model, x.numpy(), schedule)
+    with pytest.raises(ValueError, match=r"batch_size must be at least 1, a whole number, got 2\.5"):
+        sample(model, x, schedule, batch_size=2.5)
     with pytest.raises(ValueError, match="condition must have one entry per image"):
         sample(model, x, schedule, torch.zeros(3))
     with pytest.raises(ValueError, match="convention must be one of"):

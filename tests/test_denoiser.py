@@ -43,7 +43,7 @@ def test_the_first_noise_is_the_committed_one_on_every_device(device):
     assert first.tolist() == pytest.approx([0.2560221, -1.3395411, 1.2663021, 2.2833054], abs=1e-5)
 
 
-@pytest.mark.parametrize("arguments", [{"n": 0}, {"n": 1, "seed": -1}, {"n": 1, "start": -1}])
+@pytest.mark.parametrize("arguments", [{"n": 0}, {"n": 2.0}, {"n": 1, "seed": -1}, {"n": 1, "start": -1}])
 def test_impossible_noise_is_refused(arguments):
     with pytest.raises(ValueError, match="n must be at least 1, seed and start at least 0"):
         half_plain().sample_noise(**arguments)

@@ -54,6 +54,17 @@ def test_whole_numbers_are_refused(name):
         METRICS[name]((100 * X).long())
 
 
+@pytest.mark.parametrize("mask", [PLAIN.float(), PLAIN.long(), PLAIN[:, None]])
+def test_masks_are_bool_and_have_no_channels(mask):
+    for call in (
+        lambda: metrics.pool_mask(mask, (1, 4, 4)),
+        lambda: metrics.per_area_change(X, Y, mask),
+        lambda: metrics.per_area_statistics(X, Y, mask),
+    ):
+        with pytest.raises(ValueError, match=r"plain must be \(N, H, W\), bool, got"):
+            call()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -230,7 +230,7 @@ def test_mistakes_are_refused_before_any_evaluation():
         ApproximationError(denoiser, plain[:, :3, :3])
     with pytest.raises(ValueError, match=r"plain must be \(N, 6, 6\), bool, got .* torch.float32"):
         ApproximationError(denoiser, plain.float())
-    with pytest.raises(ValueError, match="condition must have one entry per mask"):
+    with pytest.raises(ValueError, match="condition must have one entry per image"):
         ApproximationError(denoiser, plain, condition=[0])
     with pytest.raises(ValueError, match=r"plain must have one mask per image \(2\), got 1"):
         sample(denoiser, noise, schedule, observers=[ApproximationError(denoiser, plain[:1])])

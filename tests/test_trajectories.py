@@ -250,6 +250,9 @@ def test_mistakes_are_refused_before_any_evaluation(runs):
     for options, message in [
         ({"num_steps": 0}, "num_steps must be between 1 and 1000"),
         ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": 1.5}, "both whole, got seed=1.5"),
+        ({"batch_size": 8.0}, "both whole, got .*batch_size=8.0"),
+        ({"keep_predictions": 1.0}, "keep_predictions must be between"),
         ({"batch_size": 0}, "batch_size at least 1"),
         ({"keep_predictions": STEPS + 1}, f"keep_predictions must be between 0 and {STEPS}"),
         ({"condition": [object()]}, "condition must hold tensors, numbers or strings, got object"),
@@ -259,6 +262,7 @@ def test_mistakes_are_refused_before_any_evaluation(runs):
     made = runs(Toy(left=0), condition=torch.zeros(3), keep_predictions=2)
     for call, message in [
         (lambda: made.image(0), "n must be at least 1"),
+        (lambda: made.image(2.0), "n must be at least 1, a whole number, got 2.0"),
         (lambda: made.latent(4), r"n must be at most 3 \(entries of condition\)"),
         (lambda: made.noise(4), r"n must be at most 3 \(entries of condition\)"),
         (lambda: made.latent(1, "other"), "convention must be one of"),

@@ -64,6 +64,7 @@ def pool_mask(
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, got {share}")
+    _require_mask(plain)
     height, width = plain.shape[1:]
     if height % shape[1] or width % shape[2]:
         raise ValueError(f"shape must divide the mask's {height}x{width} pixels, got {tuple(shape)}")
@@ -100,6 +101,7 @@ def per_area_statistics(
     """
     require_images("noise", noise)
     require_images("latent", latent)
+    _require_mask(plain)
     if noise.shape != latent.shape or plain.shape != (len(noise), *noise.shape[2:]):
         raise ValueError(
             "noise and latent must be (N, C, H, W) and plain (N, H, W), got "
@@ -132,12 +134,19 @@ def per_area_change(
     """
     require_images("x", x)
     require_images("y", y)
+    _require_mask(plain)
     if x.shape != y.shape or plain.shape != (len(x), *x.shape[2:]):
         shapes = f"{tuple(x.shape)}, {tuple(y.shape)} and {tuple(plain.shape)}"
         raise ValueError(f"x and y must be (N, C, H, W) and plain (N, H, W), got {shapes}")
     change = (x.double() - y.double()).abs().mean(dim=1)
     means = [(change * mask).sum(dim=(1, 2)) / mask.sum(dim=(1, 2)) for mask in (plain, ~plain)]
     return means[0], means[1]
+
+
+def _require_mask(plain: torch.Tensor) -> None:
+    """Raise ValueError unless `plain` is (N, H, W), bool."""
+    if plain.ndim != 3 or plain.dtype != torch.bool:
+        raise ValueError(f"plain must be (N, H, W), bool, got {tuple(plain.shape)}, {plain.dtype}")
 
 
 def _std(x: torch.Tensor) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 
 import torch
 
@@ -51,7 +53,7 @@ def guidance_scale(denoiser: Guided, scale: float) -> Iterator[Guided]:
 
 
 def check_guidance_scale(guidance_scale: float) -> float:
-    """w; raises ValueError below 0."""
-    if not guidance_scale >= 0:
-        raise ValueError(f"guidance_scale must be at least 0, got {guidance_scale}")
+    """w; raises ValueError for anything but a finite number of at least 0."""
+    if not isinstance(guidance_scale, Real) or not 0 <= guidance_scale < math.inf:
+        raise ValueError(f"guidance_scale must be at least 0, a finite number, got {guidance_scale!r}")
     return float(guidance_scale)
