@@ -8,6 +8,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from taba_utils.figures.style import COLOURS, PALETTE, STYLE, WIDTH, new_figure
 
@@ -29,8 +30,8 @@ def reconstruction_against_whiteness(table: pd.DataFrame, title: str = "") -> Fi
         title: stands above the figure.
     """
     labels = {
-        "neighbours": "correlation of neighbouring pixels",
-        "std, plain": "standard deviation on plain pixels",
+        "neighbours": "latent: correlation of neighbours",
+        "std, plain": "latent: std on plain pixels",
     }
     noise, points = table[table["method"] == "noise"], table[table["method"] != "noise"]
     with mpl.rc_context(STYLE):
@@ -41,22 +42,23 @@ def reconstruction_against_whiteness(table: pd.DataFrame, title: str = "") -> Fi
                 axes.axhline(value, color=COLOURS["noise"], ls="--", lw=1.5, label="noise")
             for place, row in enumerate(points.to_dict("records")):
                 _point(axes, place, row, quantity)
-            axes.set(xscale="log", xlabel="mean |image again - image|", ylabel=f"{label} of the latent")
+            axes.set(xscale="log", xlabel="mean |image again - image|", ylabel=label)
+        panels[1].set_yscale("log", base=2)
+        panels[1].yaxis.set_major_formatter(ScalarFormatter())
         handles, names = panels[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside right center")
         figure.suptitle(title, fontsize=STYLE["axes.titlesize"])
     return figure
 
 
-def where_exactness_ends(table: pd.DataFrame, quantity: str = "error, plain", title: str = "") -> Figure:
-    """One quantity of every method in several circumstances, a line of dots for each method.
+def where_exactness_ends(table: pd.DataFrame, title: str = "") -> Figure:
+    """The noise error on plain pixels of every method in several circumstances, a line of dots for each method.
 
     Dotted: the error of a latent that is 0, which has no noise at all. Errors below `LEAST` are drawn at `LEAST`.
 
     Args:
-        table: of one model, a row for each method and circumstance: columns method, circumstance and `quantity`; NaN
+        table: of one model, a row for each method and circumstance: columns method, circumstance and "error, plain"; NaN
             where a method cannot be asked.
-        quantity: a mean absolute error of latents.
         title: stands above the figure.
     """
     methods, circumstances = table["method"].unique(), table["circumstance"].unique()
@@ -66,14 +68,18 @@ def where_exactness_ends(table: pd.DataFrame, quantity: str = "error, plain", ti
         axes.axvline(NO_NOISE, color="0.5", ls=":", lw=1.5, label="latent = 0")
         kinds = zip(circumstances, CIRCUMSTANCES["color"], CIRCUMSTANCES["marker"], strict=False)
         for place, (circumstance, colour, marker) in enumerate(kinds):
-            rows = table[table["circumstance"] == circumstance].set_index("method")[quantity].reindex(methods)
+            rows = (
+                table[table["circumstance"] == circumstance]
+                .set_index("method")["error, plain"]
+                .reindex(methods)
+            )
             rows = rows.clip(lower=LEAST)
             heights = [height + 0.22 * (place - 1) for height in range(len(methods))]
             axes.plot(rows.to_numpy(), heights, marker, color=colour, ms=6, label=circumstance)
         axes.set_yticks(range(len(methods)), methods)
         axes.invert_yaxis()
         axes.grid(axis="y", color="0.92")
-        axes.set(xscale="log", xlabel=f"|latent - noise|, {quantity}", title=title)
+        axes.set(xscale="log", xlabel="mean |latent - noise| on plain pixels", title=title)
         figure.legend(loc="outside right upper")
     return figure
 

@@ -201,7 +201,7 @@ def _cost(comparison: Comparison, name: str, case: Case) -> int:
     return made.cost(schedule)
 
 
-def pictures(comparison: Comparison, name: str, shown: int = 6) -> dict[str, torch.Tensor]:
+def pictures(comparison: Comparison, name: str, shown: int = 12) -> dict[str, torch.Tensor]:
     """Rows for `figures.picture_rows`: the first seed's noise, and the latents of all methods below it."""
     seed = comparison.models.seeds[0]
     noise = comparison.trajectories(name, seed, comparison.cases[name][0]).noise(comparison.num_images)
