@@ -82,6 +82,10 @@ def paper(
         ValueError: no such profile or notebook.
     """
     names, folder = selection.chosen(root, profile, asked), root / "results" / profile
+    if profile != selection.OWN:
+        from workflow.cost import cost  # the package is heavy, and a wrong name should be told at once
+
+        print(cost(root, profile, names), flush=True)
     told = {name: [*selection.given(root, profile, name), *parameters] for name in names}
     return run([papermill(root, name, folder, told[name], environment) for name in names], root, jobs)
 

@@ -1,0 +1,219 @@
+"""What notebooks need of the networks, from their parameters alone: evaluations before any is made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from taba_utils.models import load_model
+from taba_utils.studies.inversions_compared import ROWS
+from taba_utils.theory import replaced_steps
+
+PAIRED = "paired"  # images 0 and 1 share a condition: other trajectories than those of notebook 02
+
+
+@dataclass(frozen=True)
+class Need:
+    """Some evaluations of one network.
+
+    Attributes:
+        model: its name.
+        work: what is computed. Needs of the same model, work, seed and T share their images through the cache.
+        seed, num_steps: of the trajectories; T.
+        images: how many.
+        evaluations: of an image.
+    """
+
+    model: str
+    work: str
+    seed: int
+    num_steps: int
+    images: int
+    evaluations: int
+
+
+def evaluations(needs: Iterable[Need]) -> dict[str, int]:
+    """Model -> evaluations, counted by image; what several needs share is counted once."""
+    most: dict[tuple, Need] = {}
+    for need in needs:
+        key = (need.model, need.work, need.seed, need.num_steps)
+        if key not in most or most[key].images < need.images:
+            most[key] = need
+    found: dict[str, int] = {}
+    for need in most.values():
+        found[need.model] = found.get(need.model, 0) + need.images * need.evaluations
+    return found
+
+
+def seconds_an_evaluation(name: str, device: str, batch_size: int, probe: float = 2.0) -> float:
+    """Measured: full batches for about `probe` seconds, after one batch that does not count."""
+    denoiser = load_model(name, device)
+    x = denoiser.sample_noise(batch_size, seed=0).to(device)
+    told = denoiser.schedule(10).timesteps[5].expand(batch_size).to(device)
+    condition = denoiser.sample_condition(batch_size, 0)
+
+    def evaluate() -> None:
+        with torch.inference_mode():
+            float(denoiser.predict_noise(x, told, condition).sum())  # waits for the device
+
+    evaluate()
+    began, count = time.monotonic(), 0
+    while time.monotonic() - began < probe:
+        evaluate()
+        count += batch_size
+    return (time.monotonic() - began) / count
+
+
+def needs(notebook: str, p: Mapping[str, Any]) -> list[Need]:
+    """Needs of a notebook; an upper bound where its own parts share work.
+
+    Args:
+        notebook: its name without the ending.
+        p: every parameter of its cell.
+
+    Raises:
+        ValueError: no such notebook.
+    """
+    number = notebook[:2]
+    if number not in NEEDS:
+        raise ValueError(f"notebook must begin with one of {sorted(NEEDS)}, got {notebook!r}")
+    return list(NEEDS[number](p))
+
+
+def _pairs(p: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    names = p["models"] if "models" in p else [p["model"]]
+    return ((name, seed) for name in names for seed in p["seeds"])
+
+
+def _trip(model: str, seed: int, steps: int, images: int, kind: str = "") -> Iterator[Need]:
+    """Sampling, and inversion in the model's own convention."""
+    yield Need(model, f"sample {kind}", seed, steps, images, steps)
+    yield Need(model, f"invert {kind}", seed, steps, images, steps)
+
+
+def _round_trip(p: Mapping[str, Any]) -> Iterator[Need]:
+    steps = sorted({p["num_steps"], *p["steps_grid"]})
+    for seed in p["seeds"]:
+        for count in steps:
+            yield from _trip(p["model"], seed, count, p["num_images"])
+    for name in p["models"]:
+        yield from _trip(name, p["seeds"][0], p["num_steps"], p["num_images"])
+    yield Need(p["model"], "00: sample again", 0, p["num_steps"], p["num_images"], p["num_steps"])
+
+
+def _conventions(p: Mapping[str, Any]) -> Iterator[Need]:
+    steps, images = p["num_steps"], p["num_images"]
+    for name, seed in _pairs(p):
+        for count in sorted({steps, *p["steps_grid"]}):
+            yield from _trip(name, seed, count, images, "target")
+        yield Need(name, "01: two more conventions", seed, steps, images, 2 * steps)
+        yield Need(name, "01: three times sampled again", seed, steps, images, 3 * steps)
+        yield Need(name, "01: step by step", seed, steps, images, 2 * steps)
+
+
+def _latents(p: Mapping[str, Any]) -> Iterator[Need]:
+    for name, seed in _pairs(p):
+        yield from _trip(name, seed, p["num_steps"], p["num_images"])
+
+
+def _places(p: Mapping[str, Any]) -> Iterator[Need]:
+    yield from _latents(p)
+    for name, seed in _pairs(p):
+        yield Need(name, "03: watched", seed, p["num_steps"], p["num_images"], p["num_steps"])
+        for steps in p["steps_grid"]:
+            longest = steps == max(p["steps_grid"])
+            images = p["num_long_images"] if longest else p["num_grid_images"]
+            yield from _trip(name, seed, steps, images)
+
+
+def _errors(p: Mapping[str, Any]) -> Iterator[Need]:
+    for name, seed in _pairs(p):
+        yield Need(name, "sample ", seed, p["num_steps"], p["num_images"], p["num_steps"])
+        yield Need(name, "04: watched", seed, p["num_steps"], p["num_images"], 2 * p["num_steps"])
+
+
+def _interpolations(p: Mapping[str, Any]) -> Iterator[Need]:
+    steps, pairs = p["num_steps"], p["num_pairs"]
+    for name, seed in _pairs(p):
+        yield from _trip(name, seed, steps, 2 * pairs, PAIRED)
+        yield Need(name, "05: between", seed, steps, pairs, (2 * p["num_weights"] - 2) * steps)
+        yield Need(name, "05: row by row", seed, steps, pairs, 2 * steps)
+
+
+def _edits(p: Mapping[str, Any]) -> Iterator[Need]:
+    steps, images = p["num_steps"], p["num_images"]
+    for name, seed in _pairs(p):
+        yield from _trip(name, seed, steps, images)
+        yield Need(name, "06: edits", seed, steps, images, 2 * steps)
+        guided = sum(2 * steps * (1 if w == 1 else 2) for w in p["guidance"])
+        yield Need(name, "06: guided", seed, steps, p["num_guided"], guided)
+
+
+def _assignments(p: Mapping[str, Any]) -> Iterator[Need]:
+    for name, seed in _pairs(p):
+        for steps in sorted({p["num_steps"], *p["steps_grid"]}):
+            yield from _trip(name, seed, steps, p["num_images"])
+
+
+def _exact_steps(p: Mapping[str, Any]) -> list[int]:
+    return replaced_steps([0, *p["percentages"]], p["num_steps"])
+
+
+def _first_steps(p: Mapping[str, Any]) -> Iterator[Need]:
+    steps, images, exact = p["num_steps"], p["num_images"], _exact_steps(p)
+    starts = len(exact) + 1
+    for name, seed in _pairs(p):
+        yield Need(name, f"sample {PAIRED}", seed, steps, images, steps)
+        for k in exact:
+            yield Need(name, f"{k} exact", seed, steps, images, steps - k)
+        yield Need(name, "08: sampled again", seed, steps, p["num_reconstructions"], starts * steps)
+        yield Need(name, "08: halfway", seed, steps, images // 2, starts * steps)
+        yield Need(name, "08: edits", seed, steps, p["num_edits"], starts * steps)
+
+
+def _training(p: Mapping[str, Any]) -> Iterator[Need]:
+    for seed in p["seeds"]:
+        stages = len(p["checkpoints"])
+        yield Need(
+            "mini-adm-s", "09: all stages", seed, p["num_steps"], p["num_images"], 3 * stages * p["num_steps"]
+        )
+
+
+def _why(p: Mapping[str, Any]) -> Iterator[Need]:
+    steps, images, exact = p["num_steps"], p["num_images"], _exact_steps(p)
+    for name, seed in _pairs(p):
+        yield from _trip(name, seed, steps, images)
+        yield Need(name, f"sample {PAIRED}", seed, steps, images, steps)
+        for k in exact:
+            yield Need(name, f"{k} exact", seed, steps, images, steps - k)
+        yield Need(name, "10: forward, levels, rounding", seed, steps, images, 2 * steps + 4 * exact[-1])
+
+
+def _methods(p: Mapping[str, Any]) -> Iterator[Need]:
+    """Sampling, inversion from the image, from its state, from 8 bits, in half precision, and what is made of it."""
+    rows, budget = len(ROWS) + 2, p["budget"]
+    for name, seed in _pairs(p):
+        yield Need(name, "11: inversions", seed, budget, p["num_images"], 5 * rows * budget)
+        made = 2 * (p["num_reconstructions"] + p["num_edits"])
+        yield Need(name, "11: images", seed, budget, made, rows * budget)
+
+
+NEEDS: dict[str, Callable[[Mapping[str, Any]], Iterator[Need]]] = {
+    "00": _round_trip,
+    "01": _conventions,
+    "02": _latents,
+    "03": _places,
+    "04": _errors,
+    "05": _interpolations,
+    "06": _edits,
+    "07": _assignments,
+    "08": _first_steps,
+    "09": _training,
+    "10": _why,
+    "11": _methods,
+}
+"""Number of a notebook -> its needs."""
