@@ -36,7 +36,7 @@ def test_every_parameter_file_has_a_cost(path):
 
 
 def test_an_unknown_notebook_is_refused():
-    with pytest.raises(ValueError, match="notebook must begin with one of .*, got '99_nothing'"):
+    with pytest.raises(ValueError, match=r"notebook must begin with one of .*, got '99_nothing'"):
         needs("99_nothing", {})
 
 
