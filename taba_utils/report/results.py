@@ -47,6 +47,13 @@ TABLES = {
 }
 """Tables of the paper whose cells are set beside ours one by one; the cells of the other tables are statements."""
 
+FIGURES = dict(
+    zip(range(1, 20), "00 02 03 04 05 06 08 01 03 03 03 07 07 09 09 09 09 09 09".split(), strict=True)
+)
+"""Figure of the paper -> number of the notebook that draws it."""
+DRAWN_WITH = {13: 12, 16: 17, 19: 18}
+"""Figure -> the figure in whose picture it is drawn."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -103,7 +110,20 @@ def results_markdown(root: Path) -> str:
         blocks += (
             [_effects(own)] if own else ["Exploratory: this notebook answers no statement of the paper."]
         )
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join([*blocks, "## Figures of the paper", _figures(root)]) + "\n"
+
+
+def _figures(root: Path) -> str:
+    """Each figure of the paper, the notebook that draws it, and its pictures."""
+    names = {path.stem[:2]: path.name for path in (root / "notebooks").glob("*.ipynb")}
+    lines = ["| figure | notebook | pictures |", "| --- | --- | --- |"]
+    for figure, notebook in FIGURES.items():
+        pictures = sorted((root / "figures").glob(f"fig{DRAWN_WITH.get(figure, figure):02}_*.png"))
+        links = ", ".join(f"[{path.stem}](figures/{path.name})" for path in pictures) or "-"
+        name = names.get(notebook)
+        place = f"[{notebook}](notebooks/{name})" if name else notebook
+        lines.append(f"| Fig. {figure} | {place} | {links} |")
+    return "\n".join(lines)
 
 
 def write_forest(root: Path) -> None:
