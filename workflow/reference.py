@@ -35,9 +35,9 @@ def reference(root: Path, jobs: int = 2) -> bool:
         [_in_place(root, name, scratch, new | {"TABA_REFERENCE": "update"}) for name in names], root, 1
     ):
         return False
-    write_results(root)
     if not paper(root, parameters=["-p", "figures_dir", "figures"], jobs=jobs, environment=new):
         return False
+    write_results(root)
     widening = other | OLDER | {"TABA_REFERENCE": "tolerance"}
     return run([papermill(root, name, scratch, OTHER_BATCH, widening) for name in names], root, 1)
 

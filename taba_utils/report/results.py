@@ -48,7 +48,31 @@ TABLES = {
 """Tables of the paper whose cells are set beside ours one by one; the cells of the other tables are statements."""
 
 FIGURES = dict(
-    zip(range(1, 20), "00 02 03 04 05 06 08 01 03 03 03 07 07 09 09 09 09 09 09".split(), strict=True)
+    zip(
+        range(1, 20),
+        [
+            "00",
+            "02",
+            "03",
+            "04",
+            "05",
+            "06",
+            "08",
+            "01",
+            "03",
+            "03",
+            "03",
+            "07",
+            "07",
+            "09",
+            "09",
+            "09",
+            "09",
+            "09",
+            "09",
+        ],
+        strict=True,
+    )
 )
 """Figure of the paper -> number of the notebook that draws it."""
 DRAWN_WITH = {13: 12, 16: 17, 19: 18}
