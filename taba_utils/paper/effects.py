@@ -52,9 +52,9 @@ def effect(statement: str, model: str, **at: Any) -> float:
     """
     at.pop("judge", None)
     if statement[:-1] in ("7", "13") and statement[-1] in EDITS:
-        return _edit(statement, model)
+        return _edit(statement, model) + 0.0  # no -0
     found = EFFECTS.get(statement)
-    return found(model, **at) if found else math.nan
+    return found(model, **at) + 0.0 if found else math.nan
 
 
 def _edit(statement: str, model: str) -> float:
