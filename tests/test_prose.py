@@ -22,6 +22,12 @@ ARITHMETIC = {
     "04": {"0.0001", "10", "90"},  # a λ of the closed form; shares of the steps
     "06": {"18", "2.5"},  # computed from Tab. 7; the official code's factor
     "07": {"0.4", "100"},  # 1 / 250; the paper's "nearly 100%"
+    "09": {"1.5", "99"},  # the paper's 1.5 million steps; a share of the variance that a method keeps
+    "10": {
+        "0.0023",
+        "1.10",
+    },  # 2 / 255 / √12; a factor of the closed form, which test_study_why_the_first_steps checks
+    "11": {"0.0001"},  # where the axes of two figures end
     "08": {"10", "15", "45", "71", "94", "3", "0", "38", "86", "87", "6"},  # computed from Tabs. 9, 12 and 13
 }
 """Numbers of a notebook's text that follow from the paper's by a line of arithmetic, or are parameters."""
