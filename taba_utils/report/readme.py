@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from taba_utils import paper
@@ -18,15 +17,26 @@ from taba_utils.report.results import (
 )
 
 FINDING = (
-    ("Correlated", "2a, mini-adm"),
-    ("Too smooth where the image is plain", "5b, mini-adm"),
-    ("Made by the first steps", "6c, mini-adm"),
-    ("Noise and image no longer find each other", "8b, mini-adm"),
-    ("Exact first steps help", "9b, mini-if"),
+    ("Are latents correlated?", "2a, mini-adm"),
+    ("Too smooth where the image is plain?", "5b, mini-adm"),
+    ("Do the first steps make the error?", "6c, mini-adm"),
+    ("Do images find their noise, but not their latent?", "8b, mini-adm"),
+    ("Do exact first steps help?", "9b, mini-if"),
 )
-"""The finding in five lines, with the effect that says so."""
-ROWS = ("2a", "3c", "4", "5a", "5b", "6c", "F5a", "7f", "8b", "9b")
-"""Statements in the README's table."""
+"""The finding in five questions, with the effect that answers."""
+ROWS = {
+    "2a": "correlation: latent − noise",
+    "3c": "angle at the latent − 90°",
+    "4": "1 − variance of the latent",
+    "5a": "error: plain − other pixels",
+    "5b": "standard deviation: other − plain pixels",
+    "6c": "error on plain pixels: first 10% of steps − rest",
+    "F5a": "Fréchet distance midway: latents − noise",
+    "7f": "target text in edits: noise − latents",
+    "8b": "images that find their noise − their latent",
+    "9b": "noise error: 0 − 3 exact steps",
+}
+"""Statements in the README's table, in short."""
 BEGIN, END = "<!-- results: made by make reference -->", "<!-- end of results -->"
 
 
@@ -34,17 +44,14 @@ def readme_markdown(root: Path) -> str:
     """The finding in five lines, and a table of ten statements, from the references in `root`."""
     profile = profile_of(root)
     found = {one.effect.name: one for one in answers(references(root / "references" / profile))}
-    lines = [_line(word, found[name]) for word, name in FINDING if name in found]
+    lines = [_line(question, found[name]) for question, name in FINDING if name in found]
     models = list(paper.EMBEDDED)
     table = [f"| δ (the paper says > 0) | {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
-    for id in ROWS:
+    for id, short in ROWS.items():
         own = {one.effect.model: one for one in found.values() if one.effect.statement == id}
         cells = " | ".join(_cell(own[model]) if model in own else "-" for model in models)
-        table.append(f"| {statements()[id].text} ({statements()[id].where}) | {cells} |")
-    caption = (
-        f"*Profile `{profile}`: estimate ± half of its 95% interval (the paper's value). "
-        "A star: undecided after Holm's correction.*"
-    )
+        table.append(f"| {short} ({statements()[id].where}) | {cells} |")
+    caption = f"*Profile `{profile}`: estimate ± half of its 95% interval (paper). A star: undecided after Holm's correction.*"
     return "\n".join([*lines, "", *table, "", caption])
 
 
@@ -65,16 +72,13 @@ def write_results(root: Path) -> None:
         readme.write_text(text, encoding="utf-8")
 
 
-def _line(word: str, one: Answer) -> str:
-    about, value = statements()[one.effect.statement], one.effect.paper
-    name = paper.EMBEDDED[one.effect.model]
-    printed = "" if math.isnan(value) else f"; {name} in the paper: {value:.3g}"
-    return (
-        f"- **{word}.** {about.text} ({about.where}): {one.effect.estimate} for {one.effect.model}{printed}."
-    )
+def _line(question: str, one: Answer) -> str:
+    effect = one.effect
+    name, printed = paper.EMBEDDED[effect.model], number(effect.paper)
+    return f"- **{word}.** {ROWS[effect.statement]}: {effect.estimate} for {effect.model} ({name} in the paper: {printed})."
 
 
 def _cell(one: Answer) -> str:
     estimate = one.effect.estimate
     half, star = (estimate.high - estimate.low) / 2, "*" if one.verdict == UNDECIDED else ""
-    return f"{estimate.mean:.2g} ± {half:.1g}{star} ({number(one.effect.paper)})"
+    return f"{estimate.mean:.2g}±{half:.1g}{star} ({number(one.effect.paper)})"

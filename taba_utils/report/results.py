@@ -163,7 +163,9 @@ def write_forest(root: Path) -> None:
 def _row(effect: Effect) -> str:
     """What the effects of several models have in common."""
     about = statements()[effect.statement]
-    words = [str(value) for key, value in effect.at.items() if key != "judge"]
+    words = [
+        f"T = {value}" if key == "T" else str(value) for key, value in effect.at.items() if key != "judge"
+    ]
     return ", ".join([f"{effect.statement}  {about.where}", *words])
 
 
