@@ -75,7 +75,8 @@ def write_results(root: Path) -> None:
 def _line(question: str, one: Answer) -> str:
     effect = one.effect
     name, printed = paper.EMBEDDED[effect.model], number(effect.paper)
-    return f"- **{word}.** {ROWS[effect.statement]}: {effect.estimate} for {effect.model} ({name} in the paper: {printed})."
+    found = f"{ROWS[effect.statement]}: {effect.estimate} for {effect.model}"
+    return f"- **{question}** {found} ({name} in the paper: {printed}). {one.verdict.capitalize()}."
 
 
 def _cell(one: Answer) -> str:
