@@ -159,3 +159,14 @@ def test_conditions_are_texts_or_class_numbers_and_may_repeat():
         check(target="")
     with pytest.raises(ParameterError, match=r"model_to_diagnose must be None or one of .*galaxies-32"):
         check(model_to_diagnose="nobody")
+
+
+def test_a_model_to_diagnose_whose_weights_are_missing_is_told_before_anything_is_computed(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TABA_WEIGHTS", str(tmp_path))
+    assert check(model_to_diagnose="mini-ldm").model_to_diagnose == "mini-ldm"
+    with pytest.raises(
+        ParameterError, match=r"whose weights are there \(download OpenAI's .*\), got 'adm-32'"
+    ):
+        check(model_to_diagnose="adm-32")

@@ -191,6 +191,14 @@ def model(value: Any) -> str:
     return ""
 
 
+def model_at_hand(value: Any) -> str:
+    """A model whose weights are on this machine: what is computed last should not fail last."""
+    if problem := model(value):
+        return problem
+    entry = models.entry_of(value)
+    return f"a model whose weights are there ({entry.advice})" if entry.weights == "missing" else ""
+
+
 def plain_model(value: Any) -> str:
     """An unconditional model of pixels."""
     entries = models.ZOO.items()
@@ -215,7 +223,7 @@ THIRD_NEIGHBOURS = " (precision and recall look at third neighbours)"
 RULES: dict[str, Rule] = {
     "model": plain_model,
     "models": different_names(list_of(model)),
-    "model_to_diagnose": optional(model),
+    "model_to_diagnose": optional(model_at_hand),
     "pictures": optional(own_pictures),
     "conditions": optional(per_picture),
     "target": optional(condition),
