@@ -127,6 +127,29 @@ def picture_folder(value: Any) -> str:
     return "" if folder and folder.is_dir() and picture_files(folder) else "a folder with pictures"
 
 
+def own_pictures(value: Any) -> str:
+    """A folder with pictures, or a list of files."""
+    named = isinstance(value, list) and value and all(isinstance(one, str) and one for one in value)
+    if named and all(Path(one).expanduser().is_file() for one in value):
+        return ""
+    return picture_folder(value) and "a folder with pictures, or a list of picture files that are there"
+
+
+def condition(value: Any) -> str:
+    """A text or a class number."""
+    return (
+        ""
+        if (isinstance(value, str) and value) or not integer(0, 2**31)(value)
+        else "a text or a class number"
+    )
+
+
+def per_picture(value: Any) -> str:
+    """A condition for each picture; conditions may repeat."""
+    fine = isinstance(value, list) and value and not any(map(condition, value))
+    return "" if fine else "a list with a text or a class number for each picture"
+
+
 def profile(value: Any) -> str:
     """The name of a folder in references/; of one that is there, unless this run writes it."""
     plain = isinstance(value, str) and value not in ("", ".", "..") and Path(value).name == value
@@ -168,6 +191,14 @@ def model(value: Any) -> str:
     return ""
 
 
+def model_at_hand(value: Any) -> str:
+    """A model whose weights are on this machine: what is computed last should not fail last."""
+    if problem := model(value):
+        return problem
+    entry = models.entry_of(value)
+    return f"a model whose weights are there ({entry.advice})" if entry.weights == "missing" else ""
+
+
 def plain_model(value: Any) -> str:
     """An unconditional model of pixels."""
     entries = models.ZOO.items()
@@ -192,12 +223,17 @@ THIRD_NEIGHBOURS = " (precision and recall look at third neighbours)"
 RULES: dict[str, Rule] = {
     "model": plain_model,
     "models": different_names(list_of(model)),
+    "model_to_diagnose": optional(model_at_hand),
+    "pictures": optional(own_pictures),
+    "conditions": optional(per_picture),
+    "target": optional(condition),
     "judge": one_of(feature_judges),
     "real_images": optional(picture_folder),
     "judges": list_of(one_of(judges)),
     "checkpoints": ascending(list_of(one_of(models.checkpoints, " (the kept steps of mini-adm-s)"))),
     "train_steps": integer(0, 1_000_000),
     "num_images": integer(2, 1_000_000),
+    "num_diagnosed": integer(2, 1_000_000),
     "num_steps": integer(2, 100_000),
     "budget": integer(10, 100_000, " (evaluations an image)"),
     "steps_grid": ascending(list_of(integer(2, 100_000))),

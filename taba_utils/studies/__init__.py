@@ -24,6 +24,7 @@ STUDIES = (
     "training_dynamics",
     "why_the_first_steps",
     "inversions_compared",
+    "your_own_model_and_picture",
 )
 
 __all__ = ["STUDIES", "Models", "study"]

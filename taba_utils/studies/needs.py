@@ -11,6 +11,7 @@ import torch
 
 from taba_utils.models import load_model
 from taba_utils.studies.inversions_compared import ROWS
+from taba_utils.studies.own_pictures import methods
 from taba_utils.theory import replaced_steps
 
 PAIRED = "paired"  # images 0 and 1 share a condition: other trajectories than those of notebook 02
@@ -202,6 +203,19 @@ def _methods(p: Mapping[str, Any]) -> Iterator[Need]:
         yield Need(name, "11: images", seed, budget, made, rows * budget)
 
 
+def _own(p: Mapping[str, Any]) -> Iterator[Need]:
+    """A model from a folder, compared and diagnosed; pictures inverted, sampled again, edited, interpolated."""
+    steps, images, seed = p["num_steps"], p["num_images"], p["seeds"][0]
+    yield Need("mini-adm", "12: the same model three times", seed, steps, images, 3 * steps)
+    diagnosed = p["model_to_diagnose"] or "mini-adm"
+    yield Need(diagnosed, "12: diagnosis", seed, steps, p["num_diagnosed"], 4 * steps)
+    starts = len(methods())
+    inversions = sum(getattr(one, "iterations", 1) for one in methods().values())
+    for name in p["models"]:
+        yield Need(name, "12: pictures", seed, steps, images, (inversions + 2 * (starts + 1)) * steps)
+        yield Need(name, "12: between", seed, steps, p["num_weights"], starts * steps)
+
+
 NEEDS: dict[str, Callable[[Mapping[str, Any]], Iterator[Need]]] = {
     "00": _round_trip,
     "01": _conventions,
@@ -215,5 +229,6 @@ NEEDS: dict[str, Callable[[Mapping[str, Any]], Iterator[Need]]] = {
     "09": _training,
     "10": _why,
     "11": _methods,
+    "12": _own,
 }
 """Number of a notebook -> its needs."""
