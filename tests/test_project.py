@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 import taba_utils as taba
 from taba_utils.judges import load_judges
-from taba_utils.models import list_names
+from taba_utils.models import entry_of, list_names
 from taba_utils.report.parameters import INJECTED
 from taba_utils.report.references import NEUTRAL
 from taba_utils.report.results import results_markdown
@@ -94,7 +94,7 @@ def put_out(kind: str, **content):
 
 
 def test_results_are_made_from_the_references():
-    assert {path.parent.name for path in REFERENCES} <= {"mini", "full"}
+    assert {path.parent.name for path in REFERENCES} <= {"mini", "full", "galaxies"}
     page = (ROOT / "RESULTS.md").read_text()
     assert page == results_markdown(ROOT)
     assert all(f"(notebooks/{path.stem}.ipynb)" in page for path in NOTEBOOKS)
@@ -109,6 +109,8 @@ def test_a_reference_is_of_the_parameters_of_its_profile_and_of_the_weights_that
         given = yaml.safe_load((ROOT / "params" / profile / f"{path.stem}.yaml").read_text())
     assert reference["parameters"] == {name: given[name] for name in given.keys() - NEUTRAL}
     for name, digest in reference["models"].items():
+        if name in list_names() and entry_of(name).weights == "missing":
+            pytest.skip(f"the weights of {name} are not on this machine")
         loaded = taba.load_model(name) if name in list_names() else load_judges([name])[0]
         assert loaded.digest.startswith(digest), f"{name} has other weights now: make reference"
 

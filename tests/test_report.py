@@ -282,8 +282,11 @@ def test_results_set_ours_beside_the_papers_and_judge_what_is_to_be_judged(tmp_p
     written_profile(tmp_path)
     page = results_markdown(tmp_path)
     assert "## [02 · Latents](notebooks/02_nb.ipynb)" in page
-    assert "**Tab. 2, Correlations (Sec. 3.2)**: ours (the paper's ADM-32)." in page
-    assert "| latent | 0.35 (0.382) |" in page
+    assert (
+        "**Tab. 2, Correlations (Sec. 3.2)**: ours ± half of the 95% interval over sets (the paper's ADM-32)."
+        in page
+    )
+    assert "| latent | 0.35 ± 0.64 (0.382) |" in page
     line = next(line for line in page.splitlines() if line.startswith("| 2a, mini-adm |"))
     assert line.endswith("| 1 [0.752, 1.25] | 3 sets | 0.343 | agrees |")
     line = next(line for line in page.splitlines() if line.startswith("| 3e, mini-adm |"))

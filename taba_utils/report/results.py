@@ -11,7 +11,7 @@ from typing import Any
 
 from taba_utils import paper
 from taba_utils.paper.effects import cell
-from taba_utils.report.effects import Effect, statements, verdicts
+from taba_utils.report.effects import Effect, Estimate, statements, verdicts
 from taba_utils.report.references import stored_effects
 
 HEAD = """# Results
@@ -36,6 +36,15 @@ SAYS = {
     "mini": "is what the notebooks run by themselves: small sets of images, minutes on two cores.",
     "full": "has the paper's own N and T wherever the embedded data allow.",
 }
+OTHERS = "galaxies"
+"""Profile of networks that nobody here trained."""
+OTHERS_HEAD = """
+# Networks that others trained
+
+`galaxies-32` and `galaxies-64` are score networks of the package galaxygrad, trained by its authors on telescope images. The paper has no
+such model, so there is no value beside ours. Verdicts are corrected over the {count} of this profile. Plain pixels are taken on each picture
+stretched to [-1, 1].
+"""
 TABLES = {
     2: "Correlations (Sec. 3.2)",
     3: "Angles (Sec. 3.3)",
@@ -47,33 +56,10 @@ TABLES = {
 }
 """Tables of the paper whose cells are set beside ours one by one; the cells of the other tables are statements."""
 
-FIGURES = dict(
-    zip(
-        range(1, 20),
-        [
-            "00",
-            "02",
-            "03",
-            "04",
-            "05",
-            "06",
-            "08",
-            "01",
-            "03",
-            "03",
-            "03",
-            "07",
-            "07",
-            "09",
-            "09",
-            "09",
-            "09",
-            "09",
-            "09",
-        ],
-        strict=True,
-    )
-)
+FIGURES = {
+    1: "00", 2: "02", 3: "03", 4: "04", 5: "05", 6: "06", 7: "08", 8: "01", 9: "03", 10: "03", 11: "03", 12: "07",
+    13: "07", 14: "09", 15: "09", 16: "09", 17: "09", 18: "09", 19: "09",
+}  # fmt: skip
 """Figure of the paper -> number of the notebook that draws it."""
 DRAWN_WITH = {13: 12, 16: 17, 19: 18}
 """Figure -> the figure in whose picture it is drawn."""
@@ -122,10 +108,22 @@ def profile_of(root: Path) -> str:
 def results_markdown(root: Path) -> str:
     """The whole of RESULTS.md, from the references in `root`."""
     profile = profile_of(root)
-    stored = references(root / "references" / profile)
+    head = HEAD.format(profile=profile, says=SAYS[profile], count=_count(root, profile)).rstrip()
+    blocks = [head, *_chapter(root, profile), "## Figures of the paper", _figures(root)]
+    if (root / "references" / OTHERS).is_dir():
+        blocks += [OTHERS_HEAD.format(count=_count(root, OTHERS)).strip(), *_chapter(root, OTHERS)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _count(root: Path, profile: str) -> int:
+    """Number of verdicts of a profile."""
+    return sum(bool(one.verdict) for one in answers(references(root / "references" / profile)))
+
+
+def _chapter(root: Path, profile: str) -> list[str]:
+    """A section for each notebook of a profile."""
+    stored, blocks = references(root / "references" / profile), []
     found = answers(stored)
-    count = sum(bool(one.verdict) for one in found)
-    blocks = [HEAD.format(profile=profile, says=SAYS[profile], count=count).rstrip()]
     for name, reference in stored.items():
         blocks.append(f"## [{_title(root, name)}](notebooks/{name}.ipynb)")
         blocks.append(_conditions(reference["parameters"]))
@@ -134,7 +132,7 @@ def results_markdown(root: Path) -> str:
         blocks += (
             [_effects(own)] if own else ["Exploratory: this notebook answers no statement of the paper."]
         )
-    return "\n\n".join([*blocks, "## Figures of the paper", _figures(root)]) + "\n"
+    return blocks
 
 
 def _figures(root: Path) -> str:
@@ -190,16 +188,22 @@ def _cells(reference: dict) -> Iterator[str]:
             if it["cell"]["table"] == table:
                 label = ", ".join(f"T = {value}" if key == "T" else str(value) for key, value in keys.items())
                 printed = cell(table, it["cell"]["model"], **_as_printed(keys))
-                rows.setdefault(label, {})[it["cell"]["model"]] = f"{it['mean']:.3g} ({number(printed)})"
+                ours = _with_interval(Estimate.of(it["values"]))
+                rows.setdefault(label, {})[it["cell"]["model"]] = f"{ours} ({number(printed)})"
         models = list(dict.fromkeys(model for row in rows.values() for model in row))
         lines = [f"| Tab. {table} | {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
         lines += [
             f"| {label} | {' | '.join(row.get(model, '-') for model in models)} |"
             for label, row in rows.items()
         ]
-        caption = f"**Tab. {table}, {TABLES[table]}**: ours (the paper's {_stand_ins(models)})."
+        caption = f"**Tab. {table}, {TABLES[table]}**: ours ± half of the 95% interval over sets (the paper's {_stand_ins(models)})."
         yield caption
         yield "\n".join(lines)
+
+
+def _with_interval(one: Estimate) -> str:
+    """Mean ± half of the interval; the mean alone where all sets are pooled into one number."""
+    return f"{one.mean:.3g}" + (f" ± {(one.high - one.low) / 2:.2g}" if one.count > 1 else "")
 
 
 def _as_printed(keys: Mapping[str, Any]) -> dict[str, Any]:
