@@ -10,6 +10,7 @@ import taba_utils as taba
 from taba_utils import theory
 from taba_utils.models.gaussian import GaussianMixture, half_plain
 from taba_utils.populations import PICTURES, TwoPopulations
+from taba_utils.report import tables
 from taba_utils.schedule import (
     cosine_alphas_cumprod,
     ddim_schedule,
@@ -261,3 +262,9 @@ def test_the_digits_that_notebook_10_quotes():
     assert kl[10] < 0.01
     error = rows.loc[("DiT", "noise error", 3)]
     assert 1.7 < error["printed"] / error["predicted"] < 2
+
+
+def test_what_was_not_measured_is_a_table_without_rows():
+    nothing = pd.DataFrame(columns=["model", "seed", "change_plain"])
+    table = predictions.beside(nothing, nothing, ["model"], {"change_plain": 3})
+    assert table.empty and repr(tables.show(table, "caption"))

@@ -127,7 +127,12 @@ def beside(
             has one column.
         by: whose values become rows: those of `measured`.
         quantities: what to show -> decimals.
+
+    Returns:
+        A table without rows where nothing was measured.
     """
+    if measured.empty:
+        return pd.DataFrame(columns=list(quantities))
     found = estimates(measured, by, list(quantities)).set_index([*by, "quantity"])
     told = [quantity for quantity in quantities if quantity in predicted]
     means = tables.means(predicted, [*by, "picture"], told)
