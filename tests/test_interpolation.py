@@ -169,7 +169,7 @@ def test_impossible_interpolations_are_refused(method, change, message):
 def test_samples_without_a_direction_are_refused(value):
     x, y = two_sets()
     y[2] = value
-    with pytest.raises(ValueError, match="y must hold finite samples that are not zero"):
+    with pytest.raises(ValueError, match=r"y must (hold finite samples that are not zero|be finite)"):
         slerp(x, y, 0.5)
 
 

@@ -25,7 +25,10 @@ def cost(root: Path, profile: str, names: Sequence[str]) -> str:
         yaml.safe_load((root / "params" / profile / f"{name}.yaml").read_text(encoding="utf-8"))
         for name in names
     ]
-    wanted = [need for name, p in zip(names, given, strict=True) for need in needs(name, p)]
+    try:
+        wanted = [need for name, p in zip(names, given, strict=True) for need in needs(name, p)]
+    except KeyError as missing:
+        return f"{profile}: its cost is not known without the parameter {missing} in its files"
     count = evaluations(wanted)
     said = f"{profile}: at most {sum(count.values()):,} network evaluations, less what the cache holds"
     if any(entry_of(model).weights == "missing" for model in count):
