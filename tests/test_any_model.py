@@ -20,6 +20,7 @@ from taba_utils.report import ParameterError, check
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
+SIX = ("adm-32", "adm-64", "adm-256", "ldm", "dit", "if")
 
 
 def openai_folder(folder: Path, kind: str) -> Path:
@@ -40,6 +41,7 @@ def folders(tmp_path_factory):
     place = tmp_path_factory.mktemp("models")
     return {
         "adm-32": openai_folder(place / "tiny-adm-32", "adm_cosine_32"),
+        "adm-64": openai_folder(place / "tiny-adm-64", "adm_cosine_32"),
         "adm-256": openai_folder(place / "tiny-adm-256", "adm_linear_updown_32"),
         "ldm": ldm_folder(place / "tiny-ldm"),
         "dit": dit_folder(place / "tiny-dit"),
@@ -106,12 +108,12 @@ TINY = {"num_images": 4, "num_steps": 4, "seeds": [0, 1], "batch_size": 8, "refe
 
 
 def test_the_papers_kinds_of_model_run_through_notebook_02(folders, tmp_path):
-    models = [str(folders[kind]) for kind in ("adm-32", "adm-256", "ldm", "dit", "if")]
+    models = [str(folders[kind]) for kind in SIX]
     cells = run_notebook(
         "02_latents_vs_noise", tmp_path, TINY | {"models": models, "cache_dir": str(tmp_path / "cache")}
     )
     text = json.dumps(cells)
-    assert all(f"tiny-{kind}" in text for kind in ("adm-32", "adm-256", "ldm", "dit", "if"))
+    assert all(f"tiny-{kind}" in text for kind in SIX)
 
 
 def test_conditional_pipelines_run_through_notebook_06(folders, tmp_path):

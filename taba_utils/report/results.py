@@ -115,6 +115,21 @@ def results_markdown(root: Path) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+def _exploratory(reference: dict) -> list[str]:
+    """All numbers of a notebook that answers no statement, folded."""
+    lines = ["| number | mean over seeds ± half of the 95% interval |", "| --- | --- |"]
+    lines += [
+        f"| {name} | {_with_interval(Estimate.of(it['values']))} |"
+        for name, it in reference["numbers"].items()
+    ]
+    return [
+        "Exploratory: this notebook answers no statement of the paper.",
+        "<details><summary>Its numbers</summary>",
+        "\n".join(lines),
+        "</details>",
+    ]
+
+
 def _count(root: Path, profile: str) -> int:
     """Number of verdicts of a profile."""
     return sum(bool(one.verdict) for one in answers(references(root / "references" / profile)))
