@@ -18,7 +18,7 @@ from taba_utils.report.results import (
 
 FINDING = (
     ("Are latents correlated?", "2a, mini-adm"),
-    ("Too smooth where the image is plain?", "5b, mini-adm"),
+    ("Are latents too smooth where the image is plain?", "5b, mini-adm"),
     ("Do the first steps make the error?", "6c, mini-adm"),
     ("Do images find their noise, but not their latent?", "8b, mini-adm"),
     ("Do exact first steps help?", "9b, mini-if"),
@@ -31,10 +31,10 @@ ROWS = {
     "5a": "error: plain − other pixels",
     "5b": "standard deviation: other − plain pixels",
     "6c": "error on plain pixels: first 10% of steps − rest",
-    "F5a": "Fréchet distance midway: latents − noise",
-    "7f": "target text in edits: noise − latents",
-    "8b": "images that find their noise − their latent",
-    "9b": "noise error: 0 − 3 exact steps",
+    "F5a": "Fréchet distance halfway: between latents − between noises",
+    "7f": "match of edits with the target text: from noise − from latents",
+    "8b": "share of images that find their noise − that find their latent",
+    "9b": "noise error: no exact step − three exact first steps",
 }
 """Statements in the README's table, in short."""
 BEGIN, END = "<!-- results: made by make reference -->", "<!-- end of results -->"
