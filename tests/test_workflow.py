@@ -16,7 +16,7 @@ from workflow.__main__ import main
 from workflow.reference import reference
 
 ROOT = Path(__file__).parents[1]
-PARAMETERS = "number = 1\nfigures_dir = None\nreferences = 'mini'"
+PARAMETERS = "num_images = 2\nfigures_dir = None\nreferences = 'mini'"
 CHECKED = "print('all 1 numbers and 0 verdicts agree with references/mini/01_good.json')"
 
 
@@ -31,15 +31,17 @@ def write(path: Path, *sources: str) -> None:
 @pytest.fixture
 def root(tmp_path):
     """A repository of three notebooks: one is good, one fails, one refuses a parameter."""
-    refusing = "from taba_utils.report import ParameterError\nraise ParameterError(f'number must be 2, got {number}')"
-    write(tmp_path / "notebooks" / "01_good.ipynb", PARAMETERS, f"{CHECKED}\nprint(number, figures_dir)")
+    refusing = "from taba_utils.report import ParameterError\nraise ParameterError(f'num_images must be 3, got {num_images}')"
+    write(tmp_path / "notebooks" / "01_good.ipynb", PARAMETERS, f"{CHECKED}\nprint(num_images, figures_dir)")
     write(
         tmp_path / "notebooks" / "02_failing.ipynb", PARAMETERS, "raise RuntimeError('first line\\nsecond')"
     )
     write(tmp_path / "notebooks" / "03_refusing.ipynb", PARAMETERS, refusing)
     for name in ("01_good", "03_refusing"):
         (tmp_path / "params" / "large").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "params" / "large" / f"{name}.yaml").write_text("number: 7\nfigures_dir: elsewhere\n")
+        (tmp_path / "params" / "large" / f"{name}.yaml").write_text(
+            f"num_images: 7\nfigures_dir: {tmp_path}/own\n"
+        )
     return tmp_path
 
 
@@ -50,7 +52,7 @@ def printed(path: Path) -> str:
 
 def test_the_own_profile_runs_the_notebooks_own_cells_and_writes_results_only(root, capsys):
     assert main(["paper", "01"], root) == 0
-    assert printed(root / "results" / "mini" / "01_good.ipynb").endswith("1 results/mini/figures\n")
+    assert printed(root / "results" / "mini" / "01_good.ipynb").endswith("2 results/mini/figures\n")
     line = capsys.readouterr().out
     assert line.startswith("01_good: ")
     assert line.endswith(
@@ -60,19 +62,37 @@ def test_the_own_profile_runs_the_notebooks_own_cells_and_writes_results_only(ro
 
 
 def test_another_profile_runs_what_its_files_say_and_more_may_be_given(root):
-    options = ["--profile", "large", "--parameters", "-p number 8"]
+    options = ["--profile", "large", "--parameters", "-p num_images 8"]
     assert main(["paper", "notebooks/01_good.ipynb", *options], root) == 0
-    assert printed(root / "results" / "large" / "01_good.ipynb").endswith("8 elsewhere\n")
+    assert printed(root / "results" / "large" / "01_good.ipynb").endswith(f"8 {root}/own\n")
 
 
 def test_a_failing_notebook_is_a_line_an_exit_code_and_no_result_and_the_others_run(root, capsys):
     assert main(["paper", "--jobs", "1", "02", "03", "01"], root) == 1
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("02_failing: RuntimeError: first line (traceback in ")
-    assert lines[1] == "03_refusing: ParameterError: number must be 2, got 1"
+    assert lines[1] == "03_refusing: ParameterError: num_images must be 3, got 2"
     assert len(lines) == 2
     results = {path.name for path in (root / "results" / "mini").glob("*.ipynb")}
     assert results == {"01_good.ipynb", "02_failing.part.ipynb", "03_refusing.part.ipynb"}
+
+
+def test_what_a_profile_lacks_is_told_at_once_and_the_other_notebooks_run(root, capsys):
+    lacking = "models: [adm-64]\ndevice: tpu\nnum_images: 1\n"
+    (root / "params" / "large" / "03_refusing.yaml").write_text(lacking)
+    (root / "params" / "large" / "02_failing.yaml").write_text("models: [adm-64]\n")
+    assert main(["paper", "--profile", "large"], root) == 1
+    said = capsys.readouterr()
+    lines = sorted(said.err.splitlines())
+    assert [line.split(" ", 4)[1:3] for line in lines] == [
+        ["device", "must"],
+        ["num_images", "must"],
+        ["weights", "of"],
+    ]
+    assert lines[0].endswith("got 'tpu' (stops 03)")
+    assert lines[2].endswith("(stops 02, 03)")
+    assert "01_good: " in said.out
+    assert sorted(path.name for path in (root / "results" / "large").glob("*.ipynb")) == ["01_good.ipynb"]
 
 
 @pytest.mark.parametrize(

@@ -76,18 +76,26 @@ def paper(
         environment: variables besides those of this process.
 
     Returns:
-        Whether every notebook ran to its end.
+        Whether every notebook ran to its end. A notebook that lacks something (weights, a device, pictures) does
+        not start; what is missing is told first, all of it.
 
     Raises:
         ValueError: no such profile or notebook.
     """
-    names, folder = selection.chosen(root, profile, asked), root / "results" / profile
+    names, folder, lacking = selection.chosen(root, profile, asked), root / "results" / profile, {}
     if profile != selection.OWN:
         from workflow.cost import cost  # the package is heavy, and a wrong name should be told at once
+        from workflow.preflight import obstacles, said
 
-        print(cost(root, profile, names), flush=True)
+        lacking = obstacles(root, profile, names, parameters)
+        names = [name for name in names if name not in lacking]
+        if lacking:
+            print(said(lacking), file=sys.stderr, flush=True)
+        if names:
+            print(cost(root, profile, names), flush=True)
     told = {name: [*selection.given(root, profile, name), *parameters] for name in names}
-    return run([papermill(root, name, folder, told[name], environment) for name in names], root, jobs)
+    good = run([papermill(root, name, folder, told[name], environment) for name in names], root, jobs)
+    return good and not lacking
 
 
 def run(jobs: Sequence[Job], root: Path, limit: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,16 +48,27 @@ def check(**given: Any) -> Parameters:
     Raises:
         ParameterError: names the parameter, its value and what is allowed.
     """
-    for name in injected_names():
-        if name not in given:
-            raise ParameterError(_unknown(name, list(given)))
-    for name in given:
-        if name not in RULES:
-            raise ParameterError(_unknown(name, list(RULES)))
-    _apply({name: RULES[name] for name in ("model", "models")}, given)
-    _apply({"models": models_rule(given)}, given)
-    _apply(RULES | dependent_rules(given), given)
+    for problem in (*_not_declared(given), *problems(given)):
+        raise ParameterError(problem)
     return Parameters(**_named(given))
+
+
+def problems(given: dict[str, Any]) -> Iterator[str]:
+    """What keeps these parameters from being used, a line each; nothing where they can be.
+
+    A model that does not exist ends the list: what the other parameters may be depends on it.
+    """
+    yield from (_unknown(name, list(RULES)) for name in given if name not in RULES)
+    of_models = {name: RULES[name] for name in ("model", "models")}
+    for rules in (of_models, {"models": models_rule(given)}):
+        if found := list(_refused(rules, given)):
+            yield from found
+            return
+    yield from _refused(RULES | dependent_rules(given), given)
+
+
+def _not_declared(given: dict[str, Any]) -> Iterator[str]:
+    return (_unknown(name, list(given)) for name in injected_names() if name not in given)
 
 
 def _named(given: dict[str, Any]) -> dict[str, Any]:
@@ -121,8 +133,7 @@ def _unknown(name: str, allowed: list[str]) -> str:
     return f"unknown parameter {name!r}{hint} Allowed here: {', '.join(allowed)}"
 
 
-def _apply(rules: dict[str, Rule], given: dict[str, Any]) -> None:
+def _refused(rules: dict[str, Rule], given: dict[str, Any]) -> Iterator[str]:
     for name, rule in rules.items():
-        problem = rule(given[name]) if name in given else ""
-        if problem:
-            raise ParameterError(f"{name} must be {problem}, got {given[name]!r}")
+        if name in given and (problem := rule(given[name])):
+            yield f"{name} must be {problem}, got {given[name]!r}"

@@ -1,0 +1,70 @@
+"""What a profile lacks on this machine, told all at once before any notebook starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from taba_utils.models import entry_of
+from taba_utils.report.parameters import problems
+
+PARAMETER = ("-p", "--parameters")
+
+
+def obstacles(
+    root: Path, profile: str, names: Sequence[str], parameters: Sequence[str] = ()
+) -> dict[str, list[str]]:
+    """What keeps each notebook of a profile from running: notebook -> lines; only notebooks that cannot run.
+
+    Args:
+        root: folder of the repository.
+        profile: a folder of params/.
+        names: notebooks of the profile.
+        parameters: further options of papermill. Nothing is said where they are more than "-p name value".
+    """
+    told = _told(parameters)
+    if told is None:
+        return {}
+    found = {}
+    for name in names:
+        text = (root / "params" / profile / f"{name}.yaml").read_text(encoding="utf-8")
+        given = yaml.safe_load(text) | told
+        found[name] = [*problems(given), *_without_weights(given)]
+    return {name: lines for name, lines in found.items() if lines}
+
+
+def said(found: dict[str, list[str]]) -> str:
+    """A line for each obstacle, with the notebooks that it stops."""
+    stopped: dict[str, list[str]] = {}
+    for name, lines in found.items():
+        for line in lines:
+            stopped.setdefault(line, []).append(name.split("_")[0])
+    return "\n".join(f"missing: {line} (stops {', '.join(sorted(names))})" for line, names in stopped.items())
+
+
+def _without_weights(given: dict) -> list[str]:
+    """A line for each model whose weights are not on this machine; unknown names are told as parameters."""
+    named = [*([given["model"]] if "model" in given else []), *given.get("models", [])]
+    lines = []
+    for name in dict.fromkeys(named):
+        try:
+            entry = entry_of(name)
+        except ValueError:
+            continue
+        if entry.weights == "missing":
+            size = "" if entry.parameters is None else f", {entry.parameters:.0f}M parameters"
+            lines.append(f"weights of {name}{size}, in {entry.source}: {entry.advice}")
+    return lines
+
+
+def _told(parameters: Sequence[str]) -> dict | None:
+    """Name -> value of "-p name value" options; None where there are others."""
+    told, rest = {}, list(parameters)
+    while rest:
+        if rest[0] not in PARAMETER or len(rest) < 3:
+            return None
+        told[rest[1]] = yaml.safe_load(rest[2])
+        rest = rest[3:]
+    return told
