@@ -1,9 +1,12 @@
-"""Progress bars and sliders, which a live front-end shows and a headless run does not."""
+"""Progress bars, which a live front-end shows and a headless run does not, and sliders, which need no kernel."""
 
 from __future__ import annotations
 
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,20 +28,62 @@ def is_live() -> bool:
 
 
 def progress(**options: Any) -> tqdm:
-    """A progress bar of tqdm, with tqdm's options, that people see after three seconds. A headless run shows none."""
-    from tqdm.auto import tqdm
+    """A text bar of tqdm, with tqdm's options, that people see after three seconds. A headless run shows none.
 
-    return tqdm(delay=3, leave=False, disable=not is_live(), **options)
+    Text, because a saved notebook cannot draw a widget whose kernel is gone. `TQDM_DISABLE=1` turns bars off.
+    """
+    from tqdm import tqdm
+
+    return tqdm(delay=3, leave=False, file=sys.stdout, **({} if is_live() else {"disable": True}) | options)
 
 
-def explore(draw: Callable[[int], Figure], values: Sequence[int], name: str) -> None:
-    """A slider over `values` that redraws the figure. A headless run shows nothing."""
-    if not is_live():
-        return
-    from ipywidgets import SelectionSlider, interact
+@dataclass(frozen=True)
+class Slider:
+    """Pictures drawn beforehand, and a slider that chooses one: it works in a saved notebook and on a page.
 
-    slider = SelectionSlider(options=list(values), description=name, continuous_update=False)
-    interact(lambda value: draw(value), value=slider)
+    Attributes:
+        name: of the quantity that the slider moves.
+        values: of the quantity, one a picture.
+        pictures: as PNG files hold them.
+    """
+
+    name: str
+    values: Sequence[int]
+    pictures: Sequence[bytes]
+
+    def __repr__(self) -> str:
+        return f"a slider over {self.name} = {', '.join(map(str, self.values))}"
+
+    def _repr_html_(self) -> str:
+        images = "".join(
+            f'<img style="max-width: 100%" alt="{self.name} = {value}" src="data:image/png;base64,'
+            f'{b64encode(picture).decode()}"{" hidden" if i else ""}>'
+            for i, (value, picture) in enumerate(zip(self.values, self.pictures, strict=True))
+        )
+        return (
+            f"<div><label>{self.name} = <output>{self.values[0]}</output><br>"
+            f'<input type="range" min="0" max="{len(self.values) - 1}" value="0" oninput="{MOVED}"></label>'
+            f"<br>{images}</div>"
+        )
+
+
+MOVED = (
+    "const all = [...this.closest('div').querySelectorAll('img')];"
+    "all.forEach((image, i) => { image.hidden = i != this.value; });"
+    "this.previousElementSibling.previousElementSibling.value = all[this.value].alt.split(' = ')[1];"
+)
+"""What the slider does when it is moved: one picture is shown, and its value stands in the label."""
+
+
+def explore(draw: Callable[[int], Figure], values: Sequence[int], name: str) -> Slider:
+    """A slider over `values` that shows the figure of each."""
+    return Slider(name, list(values), [_png(draw(value)) for value in values])
+
+
+def _png(figure: Figure) -> bytes:
+    file = BytesIO()
+    figure.savefig(file, format="png", bbox_inches="tight", metadata={"Software": None})
+    return file.getvalue()
 
 
 def _shell():

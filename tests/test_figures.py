@@ -1,6 +1,11 @@
+import os
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 import torch
+import tqdm
 from matplotlib.image import imread
 
 from taba_utils import figures, interactive
@@ -102,7 +107,23 @@ def test_without_a_notebook_and_a_terminal_nobody_watches(monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
     assert not interactive.is_live()
     assert interactive.progress(total=3).disable
-    interactive.explore(lambda value: pytest.fail("drawn although nobody watches"), [1, 2], "T")
+
+
+def test_a_bar_is_text_and_the_environment_turns_it_off(monkeypatch):
+    monkeypatch.setattr(interactive, "is_live", lambda: True)
+    bar = interactive.progress(total=3)
+    assert type(bar) is tqdm.std.tqdm and not bar.disable
+    code = "from taba_utils import interactive as i; i.is_live = lambda: True; print(i.progress(total=3).disable)"
+    run = [sys.executable, "-c", code]
+    assert subprocess.check_output(run, env=os.environ | {"TQDM_DISABLE": "1"}, text=True) == "True\n"
+
+
+def test_a_slider_is_plain_html_with_a_picture_for_each_value_and_a_label():
+    slider = interactive.explore(lambda value: figures.style.new_figure(1, 1), [10, 20], "T")
+    html = slider._repr_html_()
+    assert repr(slider) == "a slider over T = 10, 20"
+    assert html.count("data:image/png;base64,") == 2 and html.count(" hidden") == 1
+    assert "<label>T = <output>10</output>" in html and 'alt="T = 20"' in html
 
 
 def test_bars_stand_in_the_order_of_the_models():

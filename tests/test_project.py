@@ -100,6 +100,12 @@ def test_results_are_made_from_the_references():
     assert all(f"(notebooks/{path.stem}.ipynb)" in page for path in NOTEBOOKS)
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_names_the_kernel_as_jupyterlab_does(path):
+    """Another name would make JupyterLab mark the notebook as changed when it is opened."""
+    assert nbformat.read(path, 4).metadata["kernelspec"]["display_name"] == "Python 3 (ipykernel)"
+
+
 @pytest.mark.parametrize("path", REFERENCES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_reference_is_of_the_parameters_of_its_profile_and_of_the_weights_that_ship(path):
     reference, profile = json.loads(path.read_text()), path.parent.name

@@ -60,14 +60,14 @@ def latents_by_num_steps(
     }
 
 
-def explore(models: Models, name: str, *, num_images: int, steps_grid: Sequence[int]) -> None:
-    """A slider over T that draws the round trip of the first seed; shows nothing in a headless run."""
+def explore(models: Models, name: str, *, num_images: int, steps_grid: Sequence[int]) -> interactive.Slider:
+    """A slider over T that shows the round trip of the first seed."""
 
     def draw(num_steps: int) -> Figure:
         trip = round_trip(models, name, num_images=num_images, num_steps=num_steps)
         return figures.round_trip(trip.noise, trip.image, trip.latent, pixels=trip.pixels)
 
-    interactive.explore(draw, steps_grid, "T")
+    return interactive.explore(draw, steps_grid, "T")
 
 
 def errors_by_area(models: Models, *, num_images: int) -> pd.DataFrame:
