@@ -156,7 +156,7 @@ def walk(
     moves: Sequence[Move],
     take: Take,
     condition: Condition = None,
-    observers: Sequence[Observer] = (),
+    observers: Sequence[Observer | Callable[[Step], None]] = (),
     *,
     batch_size: int = 32,
 ) -> torch.Tensor:
@@ -168,7 +168,7 @@ def walk(
         moves: in the order in which they are taken.
         take: how a move is taken. It may evaluate the network any number of times.
         condition: None, one entry per image (anything that slices by image), or one text or class for all images.
-        observers: see every step (`taba_utils.observers`), of S states all.
+        observers: see every step (`taba_utils.observers`), of S states all; or functions of a `Step`.
         batch_size: images per network call. It changes speed, and results by rounding only.
 
     Returns:
@@ -182,7 +182,8 @@ def walk(
     condition = denoiser.conditions(condition, len(x))
     result = torch.empty_like(x)
     for observer in observers:
-        observer.start(len(x), [move.level for move in moves])
+        if hasattr(observer, "start"):
+            observer.start(len(x), [move.level for move in moves])
     starts = range(0, len(x), batch_size)
     with torch.inference_mode(), progress(total=len(starts) * len(moves), desc=denoiser.name) as bar:
         for start in starts:
@@ -211,7 +212,7 @@ def sample(
     noise: torch.Tensor,
     schedule: Schedule,
     condition: Condition = None,
-    observers: Sequence[Observer] = (),
+    observers: Sequence[Observer | Callable[[Step], None]] = (),
     clip: bool | None = None,
     *,
     batch_size: int = 32,
@@ -240,7 +241,7 @@ def invert(
     image: torch.Tensor,
     schedule: Schedule,
     condition: Condition = None,
-    observers: Sequence[Observer] = (),
+    observers: Sequence[Observer | Callable[[Step], None]] = (),
     clip: bool | None = None,
     convention: str | None = None,
     ground_truth: torch.Tensor | Collect | None = None,
@@ -267,6 +268,7 @@ def invert(
     """
     from taba_utils.inversion import choose  # the methods are built on this module
 
+    _check_pixels_range(denoiser, image)
     chosen = choose(denoiser, method, convention, ground_truth, replace_first, parameters)
     return chosen.invert(denoiser, image, schedule, condition, observers, clip, batch_size=batch_size)
 
@@ -275,6 +277,16 @@ def _check_schedule(schedule: Schedule) -> None:
     if not isinstance(schedule, Schedule):
         raise ValueError(
             f"schedule must be a Schedule, from denoiser.schedule(num_steps), got {type(schedule).__name__}"
+        )
+
+
+def _check_pixels_range(denoiser: Denoiser, image: torch.Tensor) -> None:
+    """Refuse pictures of bytes: a sample may leave [-1, 1] a little, but not by so much."""
+    of_pixels = type(denoiser).encode is Denoiser.encode and isinstance(image, torch.Tensor)
+    if of_pixels and len(image) and (most := float(image.abs().max())) > 50:
+        raise ValueError(
+            f"image must hold pixels from -1 to 1, got values up to {most:g}; of bytes: image / 127.5 - 1, "
+            "or taba.encode_pictures(files, denoiser)"
         )
 
 

@@ -27,6 +27,11 @@ class Schedule:
         """T."""
         return len(self.timesteps)
 
+    def __repr__(self) -> str:
+        first, last = self.alphas_cumprod[0].item(), self.alphas_cumprod[-1].item()
+        told = f"timesteps {self.timesteps[0].item():g} to {self.timesteps[-1].item():g}"
+        return f"Schedule(T = {self.num_steps}, alphas_cumprod {first:.4g} to {last:.4g}, {told})"
+
 
 def linear_alphas_cumprod(steps: int, start: float = 1e-4, end: float = 0.02) -> torch.Tensor:
     """Training chain of Ho et al.: β linear from `start` to `end`. Returns (steps,), float64."""

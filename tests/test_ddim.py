@@ -226,6 +226,10 @@ def test_mistakes_are_refused_before_any_evaluation():
             run(model, x.numpy(), schedule)
     with pytest.raises(ValueError, match=r"batch_size must be at least 1, a whole number, got 2\.5"):
         sample(model, x, schedule, batch_size=2.5)
+    with pytest.raises(
+        ValueError, match=r"image must hold pixels from -1 to 1, got values up to 255; of bytes: .*"
+    ):
+        invert(model, torch.full_like(x, 255.0), schedule)
     with pytest.raises(ValueError, match="condition must have one entry per image"):
         sample(model, x, schedule, torch.zeros(3))
     with pytest.raises(ValueError, match="convention must be one of"):
@@ -250,3 +254,9 @@ def test_mistakes_are_refused_before_any_evaluation():
     with pytest.raises(ValueError, match=r"levels must be within 1\.\.10"):
         sample(model, x, schedule, observers=[observers.states([11])])
     assert model.calls == 0
+
+
+def test_an_observer_may_be_a_function_of_a_step():
+    model, seen = half_plain((1, 4, 4)), []
+    sample(model, model.sample_noise(2), model.schedule(3), observers=[lambda step: seen.append(step.level)])
+    assert seen == [3, 2, 1]

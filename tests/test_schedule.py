@@ -97,3 +97,8 @@ def test_a_schedule_starts_clean_and_only_gets_noisier():
     assert len(schedule.alphas_cumprod) == schedule.num_steps + 1 == 51
     assert (schedule.alphas_cumprod.diff() < 0).all()
     assert schedule.timesteps[:2].tolist() == [0, 20]
+
+
+def test_a_schedule_says_what_it_is_in_a_line():
+    told = repr(ddim_schedule(linear_alphas_cumprod(1000), 10))
+    assert told.startswith("Schedule(T = 10, alphas_cumprod 1 to ") and told.endswith("timesteps 0 to 900)")
