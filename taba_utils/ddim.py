@@ -156,7 +156,7 @@ def walk(
     moves: Sequence[Move],
     take: Take,
     condition: Condition = None,
-    observers: Sequence[Observer | Callable[[Step], None]] = (),
+    observers: Sequence[Observer] = (),
     *,
     batch_size: int = 32,
 ) -> torch.Tensor:
@@ -168,7 +168,7 @@ def walk(
         moves: in the order in which they are taken.
         take: how a move is taken. It may evaluate the network any number of times.
         condition: None, one entry per image (anything that slices by image), or one text or class for all images.
-        observers: see every step (`taba_utils.observers`), of S states all; or functions of a `Step`.
+        observers: see every step (`taba_utils.observers`), of S states all; a function of a `Step` is one.
         batch_size: images per network call. It changes speed, and results by rounding only.
 
     Returns:
@@ -182,8 +182,8 @@ def walk(
     condition = denoiser.conditions(condition, len(x))
     result = torch.empty_like(x)
     for observer in observers:
-        if hasattr(observer, "start"):
-            observer.start(len(x), [move.level for move in moves])
+        if told := getattr(observer, "start", None):
+            told(len(x), [move.level for move in moves])
     starts = range(0, len(x), batch_size)
     with torch.inference_mode(), progress(total=len(starts) * len(moves), desc=denoiser.name) as bar:
         for start in starts:
@@ -212,7 +212,7 @@ def sample(
     noise: torch.Tensor,
     schedule: Schedule,
     condition: Condition = None,
-    observers: Sequence[Observer | Callable[[Step], None]] = (),
+    observers: Sequence[Observer] = (),
     clip: bool | None = None,
     *,
     batch_size: int = 32,
@@ -241,7 +241,7 @@ def invert(
     image: torch.Tensor,
     schedule: Schedule,
     condition: Condition = None,
-    observers: Sequence[Observer | Callable[[Step], None]] = (),
+    observers: Sequence[Observer] = (),
     clip: bool | None = None,
     convention: str | None = None,
     ground_truth: torch.Tensor | Collect | None = None,

@@ -34,7 +34,8 @@ def progress(**options: Any) -> tqdm:
     """
     from tqdm import tqdm
 
-    return tqdm(delay=3, leave=False, file=sys.stdout, **({} if is_live() else {"disable": True}) | options)
+    shown: dict[str, Any] = {} if is_live() else {"disable": True}  # given, it would overrule the environment
+    return tqdm(delay=3, leave=False, file=sys.stdout, **shown, **options)
 
 
 @dataclass(frozen=True)

@@ -35,11 +35,13 @@ class Step:
 
 
 class Observer(Protocol):
-    """Sees every step of a run. `start` tells it the number of images and the levels in the order of the moves."""
+    """Sees every step of a run; any function of a `Step` does.
 
-    def start(self, num_images: int, levels: list[int]) -> None: ...
+    An observer with a method `start(num_images, levels)` is told first how many images there are, and the levels in the
+    order of the moves.
+    """
 
-    def __call__(self, step: Step) -> None: ...
+    def __call__(self, step: Step, /) -> None: ...
 
 
 class Collect:
