@@ -12,12 +12,14 @@ from taba_utils.report.parameters import (
     check,
     current_value,
     executed_cells,
+    injected_names,
     variables,
 )
-from taba_utils.report.rules import RULES
+from taba_utils.report.rules import OPTIONAL, RULES
 from taba_utils.report.run import Run
 
 MARK = "references"  # the parameter that every notebook's parameters cell declares
+FLOAT32 = ("00", "12")  # notebooks that load models themselves, besides those of the run
 
 
 def start(notebook: str, **given: Any) -> tuple[Parameters, Run]:
@@ -36,6 +38,8 @@ def start(notebook: str, **given: Any) -> tuple[Parameters, Run]:
             parameters cell was executed.
     """
     p = check(**(given or declared()))
+    if notebook[:2] in FLOAT32 and getattr(p, "precision", "float32") != "float32":
+        raise ParameterError(f"precision must be 'float32' in {notebook}, got {p.precision!r}")
     return p, Run(notebook, p)
 
 
@@ -52,7 +56,8 @@ def declared() -> dict[str, Any]:
     for source in reversed(executed_cells()):
         names = [] if source.lstrip().startswith(INJECTED) else assigned_names(source)
         if MARK in names:
-            return {name: current_value(name) for name in names}
+            more = [name for name in injected_names() if name in OPTIONAL]
+            return {name: current_value(name) for name in dict.fromkeys(names + more)}
     if MARK in (values := variables()):
         return {name: values[name] for name in RULES if name in values}
     raise ParameterError(
