@@ -225,6 +225,24 @@ class Trajectories:
         finally:
             self.evaluations += other.evaluations
 
+    def held(self, n: int) -> tuple[int, int]:
+        """How many of images 0..n-1 the cache holds, and how many of their latents in the model's own convention.
+
+        No file is read: a damaged one counts.
+        """
+        self._check_count(n)
+        method = self._method(None, 0, None, {})
+        facts = {"method": {"name": method.name, **method.parameters}}
+        latents = self._store("latent", self._fingerprint(method), **facts)
+        images, inverted = (
+            sum(
+                min(store.held(first, self._condition(first, SHARD_SIZE)), n - first)
+                for first in range(0, n, SHARD_SIZE)
+            )
+            for store in (self._store("image", self._fingerprint()), latents)
+        )
+        return images, inverted
+
     def _given(self, name: str, x: torch.Tensor) -> torch.Tensor:
         """Given starts or images on the CPU; raises ValueError if they do not fit."""
         if x.shape[1:] != torch.Size(self.denoiser.shape) or x.dtype != torch.float32:
