@@ -96,7 +96,8 @@ class _TensorFloat32:
         self._lock, self._inside, self._before = Lock(), 0, (False, False)
 
     def __enter__(self) -> None:
-        matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+        matmul: Any = torch.backends.cuda.matmul
+        convolution: Any = torch.backends.cudnn
         with self._lock:
             if not self._inside:
                 self._before = matmul.allow_tf32, convolution.allow_tf32
