@@ -21,6 +21,7 @@ from .report import Run as Run
 from .report import start as start
 from .schedule import Schedule as Schedule
 from .studies import study as study
+from .studies.cost import cost as cost
 from .studies.diagnosis import diagnose as diagnose
 from .trajectories import Trajectories as Trajectories
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,9 +18,9 @@ from taba_utils.denoiser import (
     Denoiser,
     check_convention,
     check_images,
-    evaluate,
     require_evaluation_mode,
 )
+from taba_utils.evaluation import evaluate, on_replica, side_by_side
 from taba_utils.interactive import progress
 from taba_utils.observers import Collect, Observer, Step
 from taba_utils.schedule import Schedule, is_whole
@@ -162,6 +163,9 @@ def walk(
 ) -> torch.Tensor:
     """Take the moves, one micro-batch after the other: the one loop of sampling and of every inversion method.
 
+    A model with replicas takes each move with as many micro-batches at once, one on each device. Observers see the
+    micro-batches of a move in the order of the images.
+
     Args:
         denoiser: the model; its network must be in evaluation mode.
         x: the first states, (N, C, H, W), or (N, S, C, H, W) for a method with S states; float, finite.
@@ -184,26 +188,27 @@ def walk(
     for observer in observers:
         if told := getattr(observer, "start", None):
             told(len(x), [move.level for move in moves])
-    starts = range(0, len(x), batch_size)
-    with torch.inference_mode(), progress(total=len(starts) * len(moves), desc=denoiser.name) as bar:
-        for start in starts:
-            images = slice(start, min(start + batch_size, len(x)))
-            state = x[images].to(denoiser.device)
-            chosen = None if condition is None else condition[images]
+    several = 1 + len(denoiser.replicas)
+    slices = [slice(start, min(start + batch_size, len(x))) for start in range(0, len(x), batch_size)]
+    with (
+        torch.inference_mode(),
+        progress(total=len(slices) * len(moves), desc=denoiser.name) as bar,
+        side_by_side(denoiser) as each,
+    ):
+        for first in range(0, len(slices), several):
+            batches = _batches(denoiser, x, condition, slices[first : first + several])
             for move in moves:
-                before, taken = state, take(state, move, images, chosen)
-                state = taken.state
-                step = Step(
-                    move.level, move.timestep, before, taken.noise_prediction, state, images, taken.output
-                )
-                for observer in observers:
-                    observer(step)
-                bar.update()
-            if not state.isfinite().all():
-                raise ValueError(
-                    f"states of {denoiser.name} must stay finite, got NaN or infinity at the last level"
-                )
-            result[images] = state.to(result)
+                taken = each(partial(_taken, take, move), batches)
+                for number, (batch, one) in enumerate(zip(batches, taken, strict=True)):
+                    with on_replica(number):
+                        _advance(batch, move, one, observers)
+                    bar.update()
+            for batch in batches:
+                if not batch.state.isfinite().all():
+                    raise ValueError(
+                        f"states of {denoiser.name} must stay finite, got NaN or infinity at the last level"
+                    )
+                result[batch.images] = batch.state.to(result)
     return result
 
 
@@ -271,6 +276,39 @@ def invert(
     _check_pixels_range(denoiser, image)
     chosen = choose(denoiser, method, convention, ground_truth, replace_first, parameters)
     return chosen.invert(denoiser, image, schedule, condition, observers, clip, batch_size=batch_size)
+
+
+@dataclass
+class _Batch:
+    """A micro-batch on its way: which images, their condition, their state so far."""
+
+    images: slice
+    condition: Condition
+    state: torch.Tensor
+
+
+def _batches(
+    denoiser: Denoiser, x: torch.Tensor, condition: Condition, slices: Sequence[slice]
+) -> list[_Batch]:
+    """The micro-batches that start together, each on its own device."""
+    everyone = (denoiser, *denoiser.replicas)
+    return [
+        _Batch(images, None if condition is None else condition[images], x[images].to(one.device))
+        for images, one in zip(slices, everyone, strict=False)
+    ]
+
+
+def _taken(take: Take, move: Move, batch: _Batch) -> Taken:
+    return take(batch.state, move, batch.images, batch.condition)
+
+
+def _advance(batch: _Batch, move: Move, taken: Taken, observers: Sequence[Observer]) -> None:
+    """Show a move to the observers and go on from where it has led."""
+    before, batch.state = batch.state, taken.state
+    noise_prediction, output = taken.noise_prediction, taken.output
+    step = Step(move.level, move.timestep, before, noise_prediction, batch.state, batch.images, output)
+    for observer in observers:
+        observer(step)
 
 
 def _check_schedule(schedule: Schedule) -> None:

@@ -37,6 +37,9 @@ class Denoiser(ABC):
         digest: identifies the weights; part of every cache key.
         device: where the network lives.
         evaluations: network evaluations that sampling and inversion have made so far, counted by image.
+        replicas: the same model on further devices, which take micro-batches of their own.
+        precision: of matrix products and convolutions; see `load_model`.
+        most_images: images per network call that the memory of the device holds; None: no call was too large so far.
     """
 
     name: str
@@ -49,6 +52,9 @@ class Denoiser(ABC):
     digest: str
     device: torch.device = torch.device("cpu")
     evaluations: int = 0
+    replicas: tuple[Denoiser, ...] = ()
+    precision: str = "float32"
+    most_images: int | None = None
 
     @abstractmethod
     def predict_noise(
@@ -222,34 +228,6 @@ class Denoiser(ABC):
         make = pkgutil.resolve_name(f"{OWN}:SigmaDenoiser")
         options = {"prediction": prediction, "condition": condition, "conditions": conditions, "name": name}
         return make(module, shape, sigmas, **options)
-
-
-def evaluate(
-    denoiser: Denoiser, x: torch.Tensor, timestep: float, condition: Condition = None
-) -> torch.Tensor:
-    """The network's output for a micro-batch of states, counted in `denoiser.evaluations`.
-
-    Args:
-        denoiser: the model.
-        x: (n, C, H, W).
-        timestep: what the network is told for all n states.
-        condition: None, or n entries.
-
-    Returns:
-        (n, C, H, W).
-
-    Raises:
-        ValueError: the output has another shape than `x`, or holds NaN or infinity.
-    """
-    told = torch.full((len(x),), timestep, dtype=torch.float32, device=x.device)
-    denoiser.evaluations += len(x)
-    output = denoiser.predict_noise(x, told, condition)
-    check_shape(f"predict_noise of {denoiser.name}", x, output, timestep)
-    if not output.isfinite().all():
-        raise ValueError(
-            f"predict_noise of {denoiser.name} must return finite numbers, got NaN or infinity at timestep {timestep:g}"
-        )
-    return output
 
 
 def check_shape(what: str, x: torch.Tensor, output: torch.Tensor, timestep: float) -> None:

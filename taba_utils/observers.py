@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import torch
 
-from taba_utils.denoiser import Condition, Denoiser, evaluate
+from taba_utils.denoiser import Condition, Denoiser
+from taba_utils.evaluation import evaluate
 from taba_utils.metrics.approximation import ApproximationErrors, area_sums, normalised, standard_errors
 
 

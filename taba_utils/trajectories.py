@@ -45,7 +45,8 @@ class Trajectories:
         condition: None, or an entry for each image that will be asked for: a tensor, an array, or a list of tensors,
             numbers or strings; or one string or number for all images.
         cache_dir: folder of the shards; None: $TABA_CACHE, or else ~/.cache/taba. A complete cache may be read-only.
-        batch_size: images per network call. Of 128 or more, two or more shards are computed together.
+        batch_size: images per network call. Of 128 or more, two or more shards are computed together. A model on
+            several devices computes a shard on each, if the micro-batch divides 64 or is a multiple of 64.
         keep_predictions: keep the sampler's own ε at levels 1..keep_predictions, which exact steps need. Images that
             were stored without them are sampled and stored again, once, together with their ε.
         sampler: a method whose own sampling makes all images, such as "edict"; None, or a method without a sampling of
@@ -224,6 +225,24 @@ class Trajectories:
         finally:
             self.evaluations += other.evaluations
 
+    def held(self, n: int) -> tuple[int, int]:
+        """How many of images 0..n-1 the cache holds, and how many of their latents in the model's own convention.
+
+        No file is read: a damaged one counts.
+        """
+        self._check_count(n)
+        method = self._method(None, 0, None, {})
+        facts = {"method": {"name": method.name, **method.parameters}}
+        latents = self._store("latent", self._fingerprint(method), **facts)
+        images, inverted = (
+            sum(
+                min(store.held(first, self._condition(first, SHARD_SIZE)), n - first)
+                for first in range(0, n, SHARD_SIZE)
+            )
+            for store in (self._store("image", self._fingerprint()), latents)
+        )
+        return images, inverted
+
     def _given(self, name: str, x: torch.Tensor) -> torch.Tensor:
         """Given starts or images on the CPU; raises ValueError if they do not fit."""
         if x.shape[1:] != torch.Size(self.denoiser.shape) or x.dtype != torch.float32:
@@ -333,6 +352,8 @@ class Trajectories:
         """Results of images 0..n-1, as many shards at a time as a batch holds."""
         self._check_count(n)
         at_once = SHARD_SIZE * max(1, self.batch_size // SHARD_SIZE)
+        if at_once % self.batch_size == 0:  # else more shards at once would cut other micro-batches
+            at_once *= 1 + len(self.denoiser.replicas)
         parts = []
         with progress(total=-(-n // SHARD_SIZE), desc=f"{self.denoiser.name}: {work}", unit="shard") as bar:
             for start in range(0, n, at_once):

@@ -12,7 +12,8 @@ import torch
 import taba_utils as taba
 from taba_utils import observers
 from taba_utils.ddim import Sampled, Taken, ddim_step, sampling_moves, walk
-from taba_utils.denoiser import Denoiser, evaluate
+from taba_utils.denoiser import Denoiser
+from taba_utils.evaluation import evaluate
 from taba_utils.inversion import METHODS, Method
 from taba_utils.inversion.naive import Naive
 from taba_utils.inversion.regularisation import auto_correlation, patch_divergence, regularised
@@ -100,6 +101,17 @@ def test_the_micro_batch_does_not_change_a_method(run, name, parameters):
     method = made(name, parameters, own)
     one, all_ = (method.invert(model, image, schedule, condition, batch_size=size).latent for size in (1, 5))
     torch.testing.assert_close(one, all_, rtol=0, atol=1e-12)
+
+
+@ALL
+def test_replicas_do_not_change_a_method_and_evaluate_their_share(run, name, parameters):
+    alone, schedule, _, image, condition, own = run
+    method, model = made(name, parameters, own), Toy()
+    model.replicas = (Toy(), Toy())
+    several = method.invert(model, image, schedule, condition, batch_size=2)
+    expected = method.invert(alone, image, schedule, condition, batch_size=2)
+    assert torch.equal(several.latent, expected.latent)
+    assert model.evaluations == len(image) * expected.evaluations
 
 
 @ALL

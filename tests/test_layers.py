@@ -10,9 +10,10 @@ import taba_utils
 ROOT = Path(taba_utils.__file__).parent
 LAYERS = """
     cache.sources
-    schedule interactive
+    schedule interactive devices
     conditions
     denoiser
+    evaluation
     pictures
     metrics
     observers

@@ -25,7 +25,11 @@ references = "mini"
 
 
 def execute(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess:
-    variables = os.environ | {"PYTHONPATH": str(folder), "TABA_CACHE": str(folder / "cache")} | environment
+    variables = (
+        os.environ
+        | {"PYTHONPATH": str(folder), "TABA_CACHE": str(folder / "cache"), "TABA_PROBE": "0"}
+        | environment
+    )
     return subprocess.run(
         [sys.executable, "-m", *command],
         cwd=folder,

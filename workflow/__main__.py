@@ -42,7 +42,7 @@ def _commands(asked: argparse.Namespace, root: Path) -> bool:
 
 def test(root: Path, jobs: int) -> bool:
     """Unit tests, then every notebook against the reference numbers."""
-    environment = ({"OMP_NUM_THREADS": "1"} if jobs > 1 else {}) | dict(os.environ)
+    environment = {"TABA_PROBE": "0", **({"OMP_NUM_THREADS": "1"} if jobs > 1 else {})} | dict(os.environ)
     pytest = [sys.executable, "-m", "pytest", "-n", str(jobs)]
     notebooks = [f"notebooks/{name}.ipynb" for name in selection.chosen(root, selection.OWN, ())]
     nbval = ["--dist", "loadscope", "--no-loadscope-reorder", "-vv", "--nbval-lax", "--nbval-current-env"]

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import yaml
 
-from taba_utils.models import entry_of
-from taba_utils.studies.needs import evaluations, needs, seconds_an_evaluation
-
-PROBED = 64  # images a call
+from taba_utils.studies.cost import cost_of
+from taba_utils.studies.needs import needs
 
 
 def cost(root: Path, profile: str, names: Sequence[str]) -> str:
-    """One line: evaluations, and how long they take on this machine.
+    """One line: evaluations, GFLOP, disk and memory, and how long the evaluations take on this machine.
 
     Args:
         root: folder of the repository.
@@ -27,14 +25,6 @@ def cost(root: Path, profile: str, names: Sequence[str]) -> str:
     ]
     try:
         wanted = [need for name, p in zip(names, given, strict=True) for need in needs(name, p)]
-    except KeyError as missing:
-        return f"{profile}: its cost is not known without the parameter {missing} in its files"
-    count = evaluations(wanted)
-    said = f"{profile}: at most {sum(count.values()):,} network evaluations, less what the cache holds"
-    if any(entry_of(model).weights == "missing" for model in count):
-        return said
-    device = given[0]["device"]
-    each = {model: seconds_an_evaluation(model, device, PROBED) for model in count}
-    hours = sum(each[model] * number for model, number in count.items()) / 3600
-    times = ", ".join(f"{model} {1000 * seconds:.2g} ms" for model, seconds in each.items())
-    return f"{said}; about {hours:.1f} hours on this machine ({device}; an evaluation takes {times})"
+        return f"{profile}: {cost_of(wanted, given[0])}"
+    except ValueError as unknown:
+        return f"{profile}: its cost is not known ({unknown})"

@@ -38,7 +38,10 @@ DISTRIBUTIONS = {
     "skimage": "scikit-image",
     "torch_fidelity": "torch-fidelity",
 }
-ELSEWHERE = {"batch_size", "clip", "convention", "device", "digest", "evaluations", "guidance_scale", "name"}
+ELSEWHERE = {
+    "batch_size", "clip", "convention", "device", "digest", "evaluations", "guidance_scale", "most_images", "name",
+    "precision", "replicas",
+}  # fmt: skip
 """Attributes of models and judges that have their own place in a key, or change no result."""
 SESSION = uuid.uuid4().hex
 
@@ -64,7 +67,9 @@ def fingerprint(*objects: Any, modules: Iterable[str] = ()) -> dict[str, Any]:
         "code": {name: module_digest(name) for name in sorted(names)},
         "objects": _digest(facts),
         "precision": _precision(
-            walk.dtypes, {torch.device(getattr(one, "device", "cpu")).type for one in objects}
+            walk.dtypes,
+            {torch.device(getattr(one, "device", "cpu")).type for one in objects},
+            {getattr(one, "precision", "float32") for one in objects} - {"float32"},
         ),
         "versions": {name: version(name) for name in sorted(packages | {"torch"})},
     }
@@ -99,7 +104,7 @@ def _parts(one: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def _precision(dtypes: set[str], devices: set[str]) -> dict[str, Any]:
+def _precision(dtypes: set[str], devices: set[str], lower: set[str]) -> dict[str, Any]:
     reduced = [str(torch.get_autocast_dtype(kind)) for kind in devices if torch.is_autocast_enabled(kind)]
     try:
         matmul, convolution = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
@@ -111,7 +116,7 @@ def _precision(dtypes: set[str], devices: set[str]) -> dict[str, Any]:
         "weights": sorted(dtypes),
         "matmul": matmul,
         "convolution": "tf32" if convolution and "cuda" in devices else "float32",
-        "autocast": sorted(reduced),
+        "autocast": sorted([*reduced, *lower]),
     }
 
 

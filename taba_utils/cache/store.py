@@ -68,6 +68,10 @@ class ShardStore:
                 return values
         return torch.empty(0)
 
+    def held(self, start: int, entries: Any = None) -> int:
+        """How many images from `start` on are stored; the name of a file says it, no file is read."""
+        return max((int(SHARD.fullmatch(path.name)[2]) for path in self._paths(start, entries)), default=0)  # type: ignore[index]
+
     def write(self, start: int, values: torch.Tensor, entries: Any = None) -> None:
         """Store images start, start + 1, ... A failure is reported, not raised: the run can go on.
 

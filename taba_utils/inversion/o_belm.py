@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from taba_utils.ddim import Move, Take, Taken, ddim_step, inversion_moves
-from taba_utils.denoiser import Condition, evaluate
+from taba_utils.denoiser import Condition
+from taba_utils.evaluation import evaluate
 from taba_utils.inversion.base import Setting
 from taba_utils.inversion.pair import Pair
 from taba_utils.schedule import Schedule

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from taba_utils.ddim import Move, Take, Taken, ddim_step
-from taba_utils.denoiser import Condition, evaluate
+from taba_utils.denoiser import Condition
+from taba_utils.evaluation import evaluate
 from taba_utils.inversion.base import Method, Setting, require_whole
 from taba_utils.inversion.fixed_point import asks, moved
 from taba_utils.inversion.forward import OWN_STREAM
@@ -72,7 +73,9 @@ class ReNoise(Method):
 
     def step(self, setting: Setting) -> Take:
         """K + 1 evaluations, and the move with the mean ε."""
-        clean: dict[int, torch.Tensor] = {}  # of the micro-batch that is on its way, by its first image
+        clean: dict[
+            int, torch.Tensor
+        ] = {}  # of the micro-batches that are on their way, by their first image
 
         def take(x: torch.Tensor, move: Move, images: slice, condition: Condition) -> Taken:
             ask = asks(setting, x, move, condition)
@@ -84,9 +87,10 @@ class ReNoise(Method):
             mean = torch.stack(outputs[slice(*self.average)]).mean(dim=0)
             if self.regularise:
                 if move.level == 1:
-                    clean.clear()
                     clean[images.start] = x
-                noised = self._noised(setting, clean[images.start], move, images)
+                last = move.level == setting.schedule.num_steps
+                image = clean.pop(images.start) if last else clean[images.start]
+                noised = self._noised(setting, image, move, images)
                 wanted = evaluate(setting.denoiser, noised, move.timestep, condition)
                 mean = regularised(mean, wanted, (self.seed, move.level))
             return Taken(*ddim_step(x, mean, move.start, move.end, setting.clip), outputs[0])

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
+from taba_utils.devices import devices
 from taba_utils.judges.editing import Edits, Score, decoded, edit_conditions, edit_scores, picture_size
 from taba_utils.judges.mini import MiniClip, MiniFeatures
 from taba_utils.judges.protocols import FeatureJudge, Judge, JudgeMissing, Measure, PairJudge, TextJudge
@@ -68,7 +69,7 @@ def load_judge(name: str, device: str | torch.device = "cpu", batch_size: int = 
 
     Args:
         name: of `list_judges()` or `list_feature_judges()`.
-        device: where it runs.
+        device: where it runs; of several devices, the first.
         batch_size: images per call of a network; changes speed, and results by rounding only.
 
     Raises:
@@ -77,7 +78,7 @@ def load_judge(name: str, device: str | torch.device = "cpu", batch_size: int = 
     """
     if name not in JUDGES:
         raise ValueError(f"judge must be one of {list(JUDGES)}, got {name!r}")
-    return pkgutil.resolve_name(JUDGES[name])(device=device, batch_size=batch_size)
+    return pkgutil.resolve_name(JUDGES[name])(device=devices(device)[0], batch_size=batch_size)
 
 
 def load_judges(

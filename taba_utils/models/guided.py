@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Real
+from typing import Any
 
 import torch
 
@@ -44,12 +45,15 @@ def guidance_scale(denoiser: Guided, scale: float) -> Iterator[Guided]:
     Raises:
         ValueError: w below 0.
     """
-    before = denoiser.guidance_scale
-    denoiser.guidance_scale = check_guidance_scale(scale)
+    everyone: Any = (denoiser, *denoiser.replicas)
+    before, wanted = denoiser.guidance_scale, check_guidance_scale(scale)
     try:
+        for one in everyone:
+            one.guidance_scale = wanted
         yield denoiser
     finally:
-        denoiser.guidance_scale = before
+        for one in everyone:
+            one.guidance_scale = before
 
 
 def check_guidance_scale(guidance_scale: float) -> float:

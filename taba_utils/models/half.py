@@ -19,6 +19,7 @@ def in_half_precision(denoiser: Denoiser) -> Denoiser:
     """
     half = copy.copy(denoiser)
     half.digest, half.evaluations = f"{denoiser.digest}, ε in float16", 0
+    half.replicas = tuple(map(in_half_precision, denoiser.replicas))
     half.predict_noise = partial(_rounded, denoiser.predict_noise)  # type: ignore[method-assign]
     return half
 

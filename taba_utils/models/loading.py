@@ -10,8 +10,10 @@ from pathlib import Path
 import torch
 
 from taba_utils.denoiser import Denoiser
+from taba_utils.devices import devices
 from taba_utils.models.folders import FLAGS
 from taba_utils.models.places import refuse_pointer
+from taba_utils.models.precision import check_available, in_precision
 from taba_utils.models.registry import FAMILIES, PIPELINE, ZOO, Entry, find_entry
 
 OPENAI = "taba_utils.models.adm:load_openai_folder"
@@ -21,6 +23,8 @@ def load_model(
     name: str | Path,
     device: str | torch.device = "cpu",
     source: str | Path | None = None,
+    *,
+    precision: str = "float32",
     **options: object,
 ) -> Denoiser:
     """A model of the zoo, or any diffusers pipeline of a known family, ready to sample.
@@ -33,9 +37,14 @@ def load_model(
     Args:
         name: one of `list_models()`, or a folder or hub id of a pipeline, or a folder with a checkpoint in OpenAI's
             format (model.safetensors) and its flags (openai.json). With `source`, an entry of `list_models()`.
-        device: where it runs. On a GPU this switches off TensorFloat-32 of convolutions for the whole process:
+        device: where it runs; several ("cuda:0,cuda:1"): a replica on each, which take micro-batches side by side and
+            give the same numbers. On a GPU this switches off TensorFloat-32 of convolutions for the whole process:
             TensorFloat-32, PyTorch's default, keeps ten bits of the mantissa.
         source: folder, file or hub id of weights to use instead of the registered ones.
+        precision: of matrix products and convolutions in the network, one of `PRECISIONS`: "float32"; "tf32"
+            (TensorFloat-32, on a GPU); "bfloat16" or "float16" (autocast: norms and sums stay float32). Levels and
+            states stay as they are. Precisions below float32 are first tried on a few images
+            (`models.precision.check_precision`), and have results of their own in the cache.
         options: for the family: `guidance_scale` (w, 1 as in the paper) of conditional models; `prompts` of IF
             (default: the lines of if-prompts.txt in `weights_dir()`); `step` of mini-adm-s, one of
             `models.checkpoints()`, for the weights after that many steps of training. Of pipelines also: `scheduler`,
@@ -44,9 +53,12 @@ def load_model(
 
     Raises:
         ValueError: unknown name, an option that the model does not have, a value in a pipeline's files that is not
-            supported, or weights that do not fit.
+            supported, weights that do not fit, a device that is not there, or a precision that moves the statistics of
+            the latents.
         FileNotFoundError: the weights are not there; says where they were looked for and what to do.
     """
+    places = devices(device)
+    check_available(precision, places[0])
     entry = None if source is None and _is_pipeline(name) else find_entry(str(name))
     if entry is None:
         openai = (Path(name).expanduser() / FLAGS).exists()
@@ -54,10 +66,13 @@ def load_model(
     else:
         _check_guidance(entry, options)
         place = _registered(entry) if source is None else _given(entry, source)
-        load = _loader(entry, place, device, options)
-    if torch.device(device).type == "cuda":
+        load = _loader(entry, place, places[0], options)
+    if places[0].type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
-    return load(entry, place, device, **options)
+    model, *replicas = (load(entry, place, one, **options) for one in places)
+    if replicas:
+        model.replicas = tuple(replicas)
+    return model if precision == "float32" else in_precision(model, precision)
 
 
 def _is_pipeline(name: str | Path) -> bool:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from taba_utils import models
 from taba_utils.cache import default_cache_dir
 from taba_utils.denoiser import CONVENTIONS
+from taba_utils.devices import problem_of
+from taba_utils.models.precision import PRECISIONS
 from taba_utils.report.references import is_writing, profiles
 
 Rule = Callable[[Any], str]
@@ -161,13 +161,6 @@ def profile(value: Any) -> str:
     )
 
 
-def _devices() -> list[str]:
-    there = ["cpu"]
-    if torch.cuda.is_available():
-        there += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    return there + ["mps"] * torch.backends.mps.is_available()
-
-
 def judges() -> list[str]:
     """Names of the judges of edits."""
     from taba_utils.judges import list_judges  # the judges' libraries are heavy
@@ -251,7 +244,8 @@ RULES: dict[str, Rule] = {
     "num_long_images": integer(2, 1_000_000),
     "seeds": list_of(integer(0, 2**32 - 1)),
     "seed": integer(0, 2**32 - 1),
-    "device": one_of(_devices),
+    "device": problem_of,
+    "precision": one_of(lambda: list(PRECISIONS)),
     "batch_size": integer(1, 4096),
     "convention": optional(one_of(lambda: list(CONVENTIONS))),
     "cache_dir": cache_folder,
@@ -259,3 +253,5 @@ RULES: dict[str, Rule] = {
     "references": optional(profile),
 }
 """Every parameter that a notebook may declare."""
+OPTIONAL = ("precision",)
+"""Parameters that may be given to a notebook whose cell does not declare them."""

@@ -47,6 +47,7 @@ class Run:
             cache_dir=getattr(parameters, "cache_dir", None),
             sources=getattr(parameters, "sources", {}),
             on_load=self.record_model,
+            **({"precision": parameters.precision} if hasattr(parameters, "precision") else {}),
         )
         self.digests: dict[str, str] = {}
         self.numbers: dict[str, list[float]] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pkgutil
 from typing import Any
 
 from taba_utils.report.parameters import (
@@ -12,16 +14,20 @@ from taba_utils.report.parameters import (
     check,
     current_value,
     executed_cells,
+    injected_names,
     variables,
 )
-from taba_utils.report.rules import RULES
+from taba_utils.report.rules import OPTIONAL, RULES
 from taba_utils.report.run import Run
 
 MARK = "references"  # the parameter that every notebook's parameters cell declares
+COST = "taba_utils.studies.cost:tell"  # studies are built on this package
+PROBE = 2.0  # seconds for which the networks are timed; $TABA_PROBE says otherwise
+FLOAT32 = ("00", "12")  # notebooks that load models themselves, besides those of the run
 
 
 def start(notebook: str, **given: Any) -> tuple[Parameters, Run]:
-    """Check the parameters of a notebook and open its run.
+    """Check the parameters of a notebook and open its run; in a notebook, say what the run will cost.
 
     Args:
         notebook: its name without the ending, such as "02_latents_vs_noise".
@@ -36,7 +42,13 @@ def start(notebook: str, **given: Any) -> tuple[Parameters, Run]:
             parameters cell was executed.
     """
     p = check(**(given or declared()))
-    return p, Run(notebook, p)
+    if notebook[:2] in FLOAT32 and getattr(p, "precision", "float32") != "float32":
+        raise ParameterError(f"precision must be 'float32' in {notebook}, got {p.precision!r}")
+    run = Run(notebook, p)
+    if not given:
+        seconds = float(os.environ.get("TABA_PROBE", PROBE))
+        pkgutil.resolve_name(COST)(notebook, p, run.models, seconds)
+    return p, run
 
 
 def declared() -> dict[str, Any]:
@@ -52,7 +64,8 @@ def declared() -> dict[str, Any]:
     for source in reversed(executed_cells()):
         names = [] if source.lstrip().startswith(INJECTED) else assigned_names(source)
         if MARK in names:
-            return {name: current_value(name) for name in names}
+            more = [name for name in injected_names() if name in OPTIONAL]
+            return {name: current_value(name) for name in dict.fromkeys(names + more)}
     if MARK in (values := variables()):
         return {name: values[name] for name in RULES if name in values}
     raise ParameterError(

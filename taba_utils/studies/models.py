@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,6 +27,7 @@ class Models(Mapping[str, Denoiser]):
         cache_dir: folder of the cache; see `Trajectories`.
         sources: name -> folder, of models that are not of the zoo.
         on_load: called with each model right after it is loaded.
+        options: of `load_model`, such as `precision`.
     """
 
     def __init__(
@@ -39,10 +41,11 @@ class Models(Mapping[str, Denoiser]):
         cache_dir: str | Path | None = None,
         sources: Mapping[str, str] | None = None,
         on_load: Callable[[Denoiser], None] = lambda denoiser: None,
+        **options: Any,
     ):
         self.names, self.device, self.num_steps, self.seeds = list(names), device, num_steps, list(seeds)
         self.batch_size, self.cache_dir, self.on_load = batch_size, cache_dir, on_load
-        self.sources = dict(sources or {})
+        self.sources, self.options = dict(sources or {}), options
         self._loaded: dict[str, Denoiser] = {}
 
     @classmethod
@@ -56,7 +59,7 @@ class Models(Mapping[str, Denoiser]):
         if name not in self.names:
             raise KeyError(name)
         if name not in self._loaded:
-            self._loaded[name] = load_model(self.sources.get(name, name), self.device)
+            self._loaded[name] = load_model(self.sources.get(name, name), self.device, **self.options)
             self.on_load(self._loaded[name])
         return self._loaded[name]
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from taba_utils.models import load_model
 from taba_utils.studies.inversions_compared import ROWS
 from taba_utils.studies.own_pictures import methods
 from taba_utils.theory import replaced_steps
@@ -27,6 +23,7 @@ class Need:
         seed, num_steps: of the trajectories; T.
         images: how many.
         evaluations: of an image.
+        kept: tensors of the size of an image that the cache keeps of each image; None: one for each T evaluations.
     """
 
     model: str
@@ -35,38 +32,34 @@ class Need:
     num_steps: int
     images: int
     evaluations: int
+    kept: int | None = None
 
 
-def evaluations(needs: Iterable[Need]) -> dict[str, int]:
-    """Model -> evaluations, counted by image; what several needs share is counted once."""
+def distinct(needs: Iterable[Need]) -> list[Need]:
+    """What several needs share is there once, with the most images."""
     most: dict[tuple, Need] = {}
     for need in needs:
         key = (need.model, need.work, need.seed, need.num_steps)
         if key not in most or most[key].images < need.images:
             most[key] = need
+    return [*most.values()]
+
+
+def evaluations(needs: Iterable[Need]) -> dict[str, int]:
+    """Model -> evaluations, counted by image; what several needs share is counted once."""
     found: dict[str, int] = {}
-    for need in most.values():
+    for need in distinct(needs):
         found[need.model] = found.get(need.model, 0) + need.images * need.evaluations
     return found
 
 
-def seconds_an_evaluation(name: str, device: str, batch_size: int, probe: float = 2.0) -> float:
-    """Measured: full batches for about `probe` seconds, after one batch that does not count."""
-    denoiser = load_model(name, device)
-    x = denoiser.sample_noise(batch_size, seed=0).to(device)
-    told = denoiser.schedule(10).timesteps[5].expand(batch_size).to(device)
-    condition = denoiser.sample_condition(batch_size, 0)
-
-    def evaluate() -> None:
-        with torch.inference_mode():
-            float(denoiser.predict_noise(x, told, condition).sum())  # waits for the device
-
-    evaluate()
-    began, count = time.monotonic(), 0
-    while time.monotonic() - began < probe:
-        evaluate()
-        count += batch_size
-    return (time.monotonic() - began) / count
+def tensors(needs: Iterable[Need]) -> dict[str, int]:
+    """Model -> tensors of the size of an image that the cache keeps; counted as evaluations are."""
+    found: dict[str, int] = {}
+    for need in distinct(needs):
+        each = need.evaluations // need.num_steps if need.kept is None else need.kept
+        found[need.model] = found.get(need.model, 0) + need.images * each
+    return found
 
 
 def needs(notebook: str, p: Mapping[str, Any]) -> list[Need]:
@@ -77,12 +70,15 @@ def needs(notebook: str, p: Mapping[str, Any]) -> list[Need]:
         p: every parameter of its cell.
 
     Raises:
-        ValueError: no such notebook.
+        ValueError: no such notebook, or a parameter of its cell is missing.
     """
     number = notebook[:2]
     if number not in NEEDS:
         raise ValueError(f"notebook must begin with one of {sorted(NEEDS)}, got {notebook!r}")
-    return list(NEEDS[number](p))
+    try:
+        return list(NEEDS[number](p))
+    except KeyError as missing:
+        raise ValueError(f"parameters of {notebook} must hold {missing}, got {sorted(p)}") from missing
 
 
 def _pairs(p: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
@@ -103,7 +99,7 @@ def _round_trip(p: Mapping[str, Any]) -> Iterator[Need]:
             yield from _trip(p["model"], seed, count, p["num_images"])
     for name in p["models"]:
         yield from _trip(name, p["seeds"][0], p["num_steps"], p["num_images"])
-    yield Need(p["model"], "00: sample again", 0, p["num_steps"], p["num_images"], p["num_steps"])
+    yield Need(p["model"], "00: sample again", 0, p["num_steps"], p["num_images"], p["num_steps"], kept=0)
 
 
 def _conventions(p: Mapping[str, Any]) -> Iterator[Need]:
@@ -113,7 +109,7 @@ def _conventions(p: Mapping[str, Any]) -> Iterator[Need]:
             yield from _trip(name, seed, count, images, "target")
         yield Need(name, "01: two more conventions", seed, steps, images, 2 * steps)
         yield Need(name, "01: three times sampled again", seed, steps, images, 3 * steps)
-        yield Need(name, "01: step by step", seed, steps, images, 2 * steps)
+        yield Need(name, "01: step by step", seed, steps, images, 2 * steps, kept=0)
 
 
 def _latents(p: Mapping[str, Any]) -> Iterator[Need]:
@@ -124,7 +120,7 @@ def _latents(p: Mapping[str, Any]) -> Iterator[Need]:
 def _places(p: Mapping[str, Any]) -> Iterator[Need]:
     yield from _latents(p)
     for name, seed in _pairs(p):
-        yield Need(name, "03: watched", seed, p["num_steps"], p["num_images"], p["num_steps"])
+        yield Need(name, "03: watched", seed, p["num_steps"], p["num_images"], p["num_steps"], kept=0)
         for steps in p["steps_grid"]:
             longest = steps == max(p["steps_grid"])
             images = p["num_long_images"] if longest else p["num_grid_images"]
@@ -134,7 +130,7 @@ def _places(p: Mapping[str, Any]) -> Iterator[Need]:
 def _errors(p: Mapping[str, Any]) -> Iterator[Need]:
     for name, seed in _pairs(p):
         yield Need(name, "sample ", seed, p["num_steps"], p["num_images"], p["num_steps"])
-        yield Need(name, "04: watched", seed, p["num_steps"], p["num_images"], 2 * p["num_steps"])
+        yield Need(name, "04: watched", seed, p["num_steps"], p["num_images"], 2 * p["num_steps"], kept=0)
 
 
 def _interpolations(p: Mapping[str, Any]) -> Iterator[Need]:
@@ -168,9 +164,9 @@ def _first_steps(p: Mapping[str, Any]) -> Iterator[Need]:
     steps, images, exact = p["num_steps"], p["num_images"], _exact_steps(p)
     starts = len(exact) + 1
     for name, seed in _pairs(p):
-        yield Need(name, f"sample {PAIRED}", seed, steps, images, steps)
+        yield Need(name, f"sample {PAIRED}", seed, steps, images, steps, kept=1 + exact[-1])
         for k in exact:
-            yield Need(name, f"{k} exact", seed, steps, images, steps - k)
+            yield Need(name, f"{k} exact", seed, steps, images, steps - k, kept=1)
         yield Need(name, "08: sampled again", seed, steps, p["num_reconstructions"], starts * steps)
         yield Need(name, "08: halfway", seed, steps, images // 2, starts * steps)
         yield Need(name, "08: edits", seed, steps, p["num_edits"], starts * steps)
@@ -188,9 +184,9 @@ def _why(p: Mapping[str, Any]) -> Iterator[Need]:
     steps, images, exact = p["num_steps"], p["num_images"], _exact_steps(p)
     for name, seed in _pairs(p):
         yield from _trip(name, seed, steps, images)
-        yield Need(name, f"sample {PAIRED}", seed, steps, images, steps)
+        yield Need(name, f"sample {PAIRED}", seed, steps, images, steps, kept=1 + exact[-1])
         for k in exact:
-            yield Need(name, f"{k} exact", seed, steps, images, steps - k)
+            yield Need(name, f"{k} exact", seed, steps, images, steps - k, kept=1)
         yield Need(name, "10: forward, levels, rounding", seed, steps, images, 2 * steps + 4 * exact[-1])
 
 

@@ -12,6 +12,7 @@ import torch
 
 from taba_utils.cache import cache_folder
 from taba_utils.denoiser import Denoiser
+from taba_utils.devices import devices
 from taba_utils.models import checkpoints, load_model
 from taba_utils.studies.models import Models
 from taba_utils.trajectories import Trajectories
@@ -46,7 +47,10 @@ class Stages:
             num_images: per seed.
             source: folder of weights; None: those of the package.
         """
-        found = {step: load_model(MODEL, models.device, source, step=step) for step in sorted(steps)}
+        found = {
+            step: load_model(MODEL, models.device, source, step=step, **models.options)
+            for step in sorted(steps)
+        }
         if source is None:
             models.on_load(found[max(found)])
         return cls(found, models, num_images)
@@ -113,5 +117,5 @@ def train_your_own(models: Models, steps: int, *, num_images: int) -> Stages | N
     if str(REPOSITORY) not in sys.path:
         sys.path.append(str(REPOSITORY))
     folder = cache_folder(models.cache_dir) / f"own-{MODEL}-{steps}"
-    source = importlib.import_module("training.own").train_own(steps, folder, str(models.device))
+    source = importlib.import_module("training.own").train_own(steps, folder, str(devices(models.device)[0]))
     return Stages.load(models, checkpoints(source), num_images=num_images, source=source)

@@ -12,7 +12,8 @@ import torch
 from taba_utils import metrics
 from taba_utils.cache import SHARD_SIZE
 from taba_utils.ddim import inversion_moves, network_step, walk
-from taba_utils.denoiser import Denoiser, evaluate
+from taba_utils.denoiser import Denoiser
+from taba_utils.evaluation import evaluate
 from taba_utils.inversion import Setting
 from taba_utils.inversion.exact_first import ExactFirst
 from taba_utils.metrics.approximation import area_sums
