@@ -5,7 +5,7 @@ from __future__ import annotations
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -113,6 +113,12 @@ class Denoiser(ABC):
     def schedule(self, num_steps: int) -> Schedule:
         """Levels of a T-step DDIM grid; raises ValueError if T exceeds the training steps."""
         return ddim_schedule(self.training_alphas_cumprod, num_steps, self.timestep_scale)
+
+    def to(self, *arguments: Any, **options: Any) -> Self:
+        """Raises ValueError: a loaded model stays where it is. Models made of a user's module can move."""
+        raise ValueError(
+            f"{self.name} stays on {self.device}; load it elsewhere: taba.load_model(..., device=...)"
+        )
 
     def sample_noise(self, n: int, seed: int = 0, start: int = 0) -> torch.Tensor:
         """x_T of images start..start+n-1, (n, C, H, W), float32, on the model's device.

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+import taba_utils as taba
 from taba_utils.ddim import invert, sample
 from taba_utils.denoiser import Denoiser
 from taba_utils.models.gaussian import half_plain
@@ -91,3 +92,10 @@ def test_a_level_of_pure_noise_cannot_be_sampled_from():
     with pytest.raises(ValueError, match=r"ᾱ must be above 0 where a move starts, got 0 at levels \[10\]"):
         sample(model, model.sample_noise(1), model.schedule(10))
     assert model.evaluations == 0
+
+
+def test_a_loaded_model_says_how_to_have_it_elsewhere():
+    with pytest.raises(
+        ValueError, match=r"stays on cpu; load it elsewhere: taba.load_model\(..., device=...\)"
+    ):
+        taba.load_model("gaussian").to("cuda")
