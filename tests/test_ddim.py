@@ -227,7 +227,7 @@ def test_mistakes_are_refused_before_any_evaluation():
     with pytest.raises(ValueError, match=r"batch_size must be at least 1, a whole number, got 2\.5"):
         sample(model, x, schedule, batch_size=2.5)
     with pytest.raises(
-        ValueError, match=r"image must hold pixels from -1 to 1, got values up to 255; of bytes: .*"
+        ValueError, match=r"image must hold pixels from -1 to 1, got values from 0 up to 255; of bytes: .*"
     ):
         invert(model, torch.full_like(x, 255.0), schedule)
     with pytest.raises(ValueError, match="condition must have one entry per image"):
