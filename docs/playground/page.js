@@ -84,12 +84,12 @@ function describe() {
   numSteps.setAttribute("aria-valuetext", `${steps()} steps`);
   exactFirst.setAttribute("aria-valuetext", `${exactFirst.value} of ${steps()} steps`);
   element("num-steps-shown").textContent = steps();
-  element("exact-first-shown").textContent = isTarget ? `${exactFirst.value} of ${steps()}` : "none";
-  element("exact-note").textContent = isTarget ? "with the sampler's own prediction" : "in the target convention only";
+  element("exact-first-shown").textContent = isTarget ? exactFirst.value : 0;
+  element("exact-note").textContent = isTarget ? `of ${steps()}` : "in the target convention only";
   element("convention-note").textContent =
-    convention.value === chosen().convention ? "the model's own" : "not the model's own";
+    convention.value === chosen().convention ? "of the inversion; the model's own" : "of the inversion; not the model's own";
   element("seed-note").textContent =
-    seed.value < chosen().noise_seeds ? "the noise of sample_noise(1, seed)" : "drawn by this page, not by Python";
+    seed.value < chosen().noise_seeds ? "the same noise as in Python" : "not the noise of Python";
 }
 
 /** Hand the settings to the worker; a job that runs is given up. */
