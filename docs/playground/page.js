@@ -114,6 +114,7 @@ function request() {
   };
   element("edits").hidden = !edits;
   if (edits) element("edit-title").textContent = `${label.selectedOptions[0].text} to ${editLabel.selectedOptions[0].text}`;
+  for (const cell of document.querySelectorAll("[data-number]")) cell.textContent = ""; // of older settings
   document.body.dataset.state = "busy";
   worker.postMessage(job);
 }
