@@ -28,14 +28,17 @@ paper: $(READY) ## run NOTEBOOKS (all) of PROFILE (mini), JOBS (2) at a time; PA
 test: $(READY) ## unit tests, then every notebook against the reference numbers
 	@$(BIN)/python -m workflow test --jobs $(JOBS)
 
-test-browser: $(READY) ## notebook 00 in JupyterLab in headless Chromium (needs chromium and chromedriver)
-	$(BIN)/python -m pytest -m browser tests/test_browser.py
+test-browser: $(READY) ## notebook 00 and the playground in headless Chromium (needs chromium and chromedriver)
+	$(BIN)/python -m pytest -m browser tests
 
 lab: $(READY) ## open the notebooks; LAB='--no-browser --allow-root'
 	$(BIN)/jupyter lab $(LAB) notebooks
 
 reference: $(READY) ## run the notebooks in place, write references/, figures/ and RESULTS.md, measure tolerances
 	@$(BIN)/python -m workflow reference --jobs $(JOBS)
+
+playground: $(READY) ## the page that runs two models in a browser, in site/playground/
+	@$(BIN)/python -m workflow playground site/playground
 
 lint: $(READY) ## format, rules and types
 	$(BIN)/ruff format --check .
@@ -44,12 +47,12 @@ lint: $(READY) ## format, rules and types
 
 lock: ## pin the newest versions that work together
 	$(PYTHON) -m venv --clear $(LOCKING)
-	$(LOCKING)/$(PIP) install -e '.[notebooks,judges,deepfloyd,train,dev]'
+	$(LOCKING)/$(PIP) install -e '.[notebooks,judges,deepfloyd,train,playground,dev]'
 	$(LOCKING)/bin/pip freeze --all --exclude pip --exclude-editable > $(LOCKING)/versions
 	sed -E '/^(nvidia|cuda|triton)/ s/$$/ ; sys_platform == "linux"/' $(LOCKING)/versions > requirements.lock
 	rm -rf $(LOCKING)
 
 clean: ## remove what the commands above made, but for the environment
-	rm -rf results build
+	rm -rf results build site
 
-.PHONY: help setup paper test test-browser lab reference lint lock clean
+.PHONY: help setup paper test test-browser lab reference playground lint lock clean

@@ -1,5 +1,6 @@
 """Opt-in (`make test-browser`): notebooks run from the menu of JupyterLab in a headless Chromium."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -80,15 +81,8 @@ def lab(folder):
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = program("chromium")
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options, webdriver.ChromeService(program("chromedriver")))
-    try:
+    with open_chromium(tmp_path_factory.mktemp("profile")) as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture
@@ -126,6 +120,20 @@ def test_an_error_in_a_cell_is_seen_and_ends_the_wait(run_all):
     cells = run_all("broken.ipynb", 60)
     assert errors(cells) == ["ZeroDivisionError: division by zero"]
     assert cells[-1]["execution_count"] is None
+
+
+@contextlib.contextmanager
+def open_chromium(profile: Path, *flags: str):
+    """A driver of a headless Chromium that keeps its files in `profile`."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = program("chromium")
+    for flag in (*FLAGS, *flags, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options, webdriver.ChromeService(program("chromedriver")))
+    try:
+        yield driver
+    finally:
+        driver.quit()
 
 
 def program(name: str) -> str:
