@@ -17,7 +17,10 @@ sys.path.insert(0, str(ROOT))
 
 import taba_utils as taba  # noqa: E402
 
-for name in ("notebooks", "figures"):  # beside these pages, where their links lead to each other as at the top
+for name in (
+    "notebooks",
+    "figures",
+):  # beside these pages, where their links lead to each other as at the top
     shutil.rmtree(HERE / name, ignore_errors=True)
     shutil.copytree(ROOT / name, HERE / name, ignore=shutil.ignore_patterns(".*"))
 for name in ("RESULTS.md", "CHANGELOG.md"):
@@ -122,7 +125,12 @@ def describe_pictures(app, doctree: nodes.document) -> None:
 
 def without_substitutions(app, what, name, obj, options, lines: list[str]) -> None:
     """In our docstrings |x| is an absolute value, and no substitution of reStructuredText."""
-    lines[:] = ["`".join(re.sub(r"\|", r"\\|", part) if i % 2 == 0 else part for i, part in enumerate(line.split("`"))) for line in lines]
+    lines[:] = [
+        "`".join(
+            re.sub(r"\|", r"\\|", part) if i % 2 == 0 else part for i, part in enumerate(line.split("`"))
+        )
+        for line in lines
+    ]
 
 
 def copy_playground(app, exception) -> None:

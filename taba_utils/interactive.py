@@ -1,4 +1,4 @@
-"""Progress bars and sliders, which a live front-end shows and a headless run does not."""
+"""Progress bars and lists to choose from, which a live front-end shows and a headless run does not."""
 
 from __future__ import annotations
 
@@ -32,13 +32,16 @@ def progress(**options: Any) -> tqdm:
 
 
 def explore(draw: Callable[[int], Figure], values: Sequence[int], name: str) -> None:
-    """A slider over `values` that redraws the figure. A headless run shows nothing."""
+    """A labelled list of `values` that redraws the figure at each choice. A headless run shows nothing.
+
+    A list and not a slider: the sliders of ipywidgets have no label that a screen reader finds.
+    """
     if not is_live():
         return
-    from ipywidgets import SelectionSlider, interact
+    from ipywidgets import Dropdown, interact
 
-    slider = SelectionSlider(options=list(values), description=name, continuous_update=False)
-    interact(lambda value: draw(value), value=slider)
+    choice = Dropdown(options=list(values), description=name)
+    interact(lambda value: draw(value), value=choice)
 
 
 def _shell():

@@ -113,7 +113,7 @@ def test_notebook_00_runs_to_its_last_cell(run_all):
     cells = run_all(FIRST)
     assert errors(cells) == []
     assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
-    assert any("SelectionSlider" in text for text in plain_texts(cells))
+    assert any("Dropdown" in text for text in plain_texts(cells))
 
 
 def test_a_notebook_without_a_fault_runs_to_its_last_cell(run_all):

@@ -61,7 +61,7 @@ def latents_by_num_steps(
 
 
 def explore(models: Models, name: str, *, num_images: int, steps_grid: Sequence[int]) -> None:
-    """A slider over T that draws the round trip of the first seed; shows nothing in a headless run."""
+    """A list of T that draws the round trip of the first seed; shows nothing in a headless run."""
 
     def draw(num_steps: int) -> Figure:
         trip = round_trip(models, name, num_images=num_images, num_steps=num_steps)
