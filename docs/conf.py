@@ -3,6 +3,7 @@
 Nothing is executed, and no page asks another host for anything.
 """
 
+import inspect
 import json
 import re
 import shutil
@@ -83,7 +84,27 @@ def playground() -> str:
     return '<a href="playground/index.html">Play with it in the browser</a>' if there else ""
 
 
-myst_substitutions = {"methods": methods(), "benchmarks": benchmarks(), "playground": playground()}
+def names() -> str:
+    """The public names with the first line of their docstrings, as a Markdown table."""
+    rows = ["| name | what it is |", "| --- | --- |"]
+    for name in taba.__all__:
+        about = (inspect.getdoc(getattr(taba, name)) or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+        role = "py:mod" if inspect.ismodule(getattr(taba, name)) else "py:obj"
+        rows.append(f"| {{{role}}}`taba.{name} <taba_utils.{name}>` | {about} |")
+    return "\n".join(rows)
+
+
+myst_substitutions = {
+    "methods": methods(),
+    "benchmarks": benchmarks(),
+    "names": names(),
+    "playground": playground(),
+}
+
+
+def keep_outputs_apart(app) -> None:
+    """The files of notebooks' outputs, which would lie beside the site, lie beside its other intermediate files."""
+    app.env.mystnb_config = app.env.mystnb_config.copy(output_folder=str(Path(app.doctreedir) / "outputs"))
 
 
 def as_on_the_site(app, docname: str, content: list[str]) -> None:
@@ -140,6 +161,7 @@ def copy_playground(app, exception) -> None:
 
 
 def setup(app) -> None:
+    app.connect("builder-inited", keep_outputs_apart, priority=900)
     app.connect("source-read", as_on_the_site)
     app.connect("doctree-read", describe_pictures)
     app.connect("autodoc-process-docstring", without_substitutions)
