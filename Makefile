@@ -31,6 +31,9 @@ test: $(READY) ## unit tests, then every notebook against the reference numbers
 test-browser: $(READY) ## notebook 00 in JupyterLab in headless Chromium (needs chromium and chromedriver)
 	$(BIN)/python -m pytest -m browser tests/test_browser.py
 
+site: $(READY) ## build the site into site/: open site/index.html, no server and no network needed
+	$(BIN)/sphinx-build -W --keep-going -q -d build/doctrees docs site
+
 lab: $(READY) ## open the notebooks; LAB='--no-browser --allow-root'
 	$(BIN)/jupyter lab $(LAB) notebooks
 
@@ -44,12 +47,12 @@ lint: $(READY) ## format, rules and types
 
 lock: ## pin the newest versions that work together
 	$(PYTHON) -m venv --clear $(LOCKING)
-	$(LOCKING)/$(PIP) install -e '.[notebooks,judges,deepfloyd,train,dev]'
+	$(LOCKING)/$(PIP) install -e '.[notebooks,judges,deepfloyd,train,site,dev]'
 	$(LOCKING)/bin/pip freeze --all --exclude pip --exclude-editable > $(LOCKING)/versions
 	sed -E '/^(nvidia|cuda|triton)/ s/$$/ ; sys_platform == "linux"/' $(LOCKING)/versions > requirements.lock
 	rm -rf $(LOCKING)
 
 clean: ## remove what the commands above made, but for the environment
-	rm -rf results build
+	rm -rf results build site
 
-.PHONY: help setup paper test test-browser lab reference lint lock clean
+.PHONY: help setup paper test test-browser site lab reference lint lock clean

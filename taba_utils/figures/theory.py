@@ -66,7 +66,7 @@ def predicted_by_area(
 
     Args:
         measured: columns model, `over`, quantity (`quantity` + "_plain" or "_rest"), mean, low, high.
-        predicted: columns model, picture (two of them), `over`, `quantity`_plain and `quantity`_rest, seed by seed.
+        predicted: columns model, picture (two of them), `over`, and `quantity` + "_plain" and "_rest", seed by seed.
         over: the column of the horizontal axis.
         quantity: such as "std".
         labels: of the two axes.
