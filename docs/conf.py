@@ -35,7 +35,7 @@ release = version = taba.__version__
 html_title = "taba: there and back again"
 html_theme = "furo"
 html_static_path = ["_static"]
-html_css_files = ["taba.css"]
+html_domain_indices = False
 html_copy_source = False
 html_show_sourcelink = False
 exclude_patterns = ["playground", "**/README.md", "**/.ipynb_checkpoints"]
@@ -44,7 +44,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
-    "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
 
@@ -57,7 +56,7 @@ myst_heading_anchors = 3
 copybutton_selector = "div.highlight pre"
 
 suppress_warnings = ["ref.python"]  # names of attributes that several classes have
-napoleon_use_ivar = True
+napoleon_custom_sections = [("Attributes", "params_style")]  # several names may share a line
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
