@@ -210,7 +210,7 @@ def test_maths_is_rendered_and_only_the_sites_own_server_is_asked(server, chromi
     chromium.get(f"{server}notebooks/01_ddim_and_its_inversion.html")
     assert wait_for(chromium, "document.querySelectorAll('mjx-container svg').length") > 10
     asked = chromium.execute_script("return performance.getEntriesByType('resource').map(one => one.name)")
-    assert any(name.endswith("tex-svg.js") for name in asked)
+    assert any("tex-svg.js" in name for name in asked)
     assert [name for name in asked if not name.startswith((server, "data:"))] == []
 
 
