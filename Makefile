@@ -31,13 +31,17 @@ test: $(READY) ## unit tests, then every notebook against the reference numbers
 test-browser: $(READY) ## notebook 00 and the playground in headless Chromium (needs chromium and chromedriver)
 	$(BIN)/python -m pytest -m browser tests
 
+site: $(READY) ## build the site with its playground into site/; open site/index.html
+	$(BIN)/sphinx-build -W --keep-going -q -d build/doctrees docs site
+	@$(BIN)/python -m workflow playground site/playground
+
 lab: $(READY) ## open the notebooks; LAB='--no-browser --allow-root'
 	$(BIN)/jupyter lab $(LAB) notebooks
 
 reference: $(READY) ## run the notebooks in place, write references/, figures/ and RESULTS.md, measure tolerances
 	@$(BIN)/python -m workflow reference --jobs $(JOBS)
 
-playground: $(READY) ## the page that runs two models in a browser, in site/playground/
+playground: $(READY) ## only the page that runs two models in a browser, site/playground/
 	@$(BIN)/python -m workflow playground site/playground
 
 lint: $(READY) ## format, rules and types
@@ -47,7 +51,7 @@ lint: $(READY) ## format, rules and types
 
 lock: ## pin the newest versions that work together
 	$(PYTHON) -m venv --clear $(LOCKING)
-	$(LOCKING)/$(PIP) install -e '.[notebooks,judges,deepfloyd,train,playground,dev]'
+	$(LOCKING)/$(PIP) install -e '.[notebooks,judges,deepfloyd,train,site,playground,dev]'
 	$(LOCKING)/bin/pip freeze --all --exclude pip --exclude-editable > $(LOCKING)/versions
 	sed -E '/^(nvidia|cuda|triton)/ s/$$/ ; sys_platform == "linux"/' $(LOCKING)/versions > requirements.lock
 	rm -rf $(LOCKING)
@@ -55,4 +59,4 @@ lock: ## pin the newest versions that work together
 clean: ## remove what the commands above made, but for the environment
 	rm -rf results build site
 
-.PHONY: help setup paper test test-browser lab reference playground lint lock clean
+.PHONY: help setup paper test test-browser site lab reference playground lint lock clean

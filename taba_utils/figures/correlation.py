@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from taba_utils.figures.style import COLOURS, STYLE, WIDTH, new_figure
+from taba_utils.figures.style import COLOURS, STYLE, WIDTH, in_words, new_figure
 
 KINDS = ("noise", "latent", "image")
 
@@ -22,7 +22,11 @@ def correlations(found: pd.DataFrame) -> Figure:
     by_model = found.groupby("model", sort=False)
     means, deviations = by_model.mean(), by_model.std()
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH * 0.75, 2.8)
+        alt = (
+            f"Bars of the top-20 correlation of {in_words(*KINDS)} for {in_words(*means.index)}, with "
+            "the expectation for white noise as a dashed line."
+        )
+        figure = new_figure(WIDTH * 0.75, 2.8, alt)
         axes = figure.subplots()
         for place, kind in enumerate(KINDS):
             position = np.arange(len(means)) + (place - 1) * 0.27

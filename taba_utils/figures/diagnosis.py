@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from taba_utils.figures.location import MARKERS, corners, draw_triangle
 from taba_utils.figures.pictures import as_noise, as_pixels, draw_rows, rows_height
 from taba_utils.figures.steps import AREAS, draw_errors
-from taba_utils.figures.style import COLOURS, STYLE, WIDTH, new_figure
+from taba_utils.figures.style import COLOURS, STYLE, WIDTH, in_words, new_figure
 from taba_utils.metrics import ApproximationErrors
 
 PICTURES, PANELS = 4.2, 2.7  # inches: the most that pictures take, and what the panels take
@@ -50,7 +50,12 @@ def diagnosed(
     }
     values, height = table.droplevel("paper"), min(PICTURES, rows_height(rows))
     with mpl.rc_context({**STYLE, "axes.labelsize": 9, "axes.titlesize": 9, "legend.fontsize": 7}):
-        figure = new_figure(WIDTH, height + PANELS)
+        alt = (
+            f"One model at a glance, {values.columns[0]}. Rows of pictures: {in_words(*rows)}. Below: "
+            "correlations of noise, latent and image; error and std of latents by area; the triangle "
+            "of noise, image and latent; the error of each step on plain and other pixels."
+        )
+        figure = new_figure(WIDTH, height + PANELS, alt)
         parts: Any = figure.subfigures(2, 1, height_ratios=(height, PANELS))
         draw_rows(parts[0], rows)
         panels = parts[1].subplots(1, 4, width_ratios=(3, 4, 4, 5))

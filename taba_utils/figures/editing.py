@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from taba_utils.figures.pictures import picture_rows
-from taba_utils.figures.style import PALETTE, STYLE, WIDTH, new_figure
+from taba_utils.figures.style import PALETTE, STYLE, WIDTH, in_words, new_figure
 
 COLOURS = {
     "DreamSim": PALETTE[0], "LPIPS": PALETTE[1], "SSIM": PALETTE[2], "DINO": PALETTE[3],
@@ -50,7 +50,11 @@ def error_over_guidance(errors: pd.DataFrame) -> Figure:
         errors: a row for each model, w and image: columns model, w and "noise error".
     """
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH * 0.55, 3.0)
+        alt = (
+            "Lines of the error of latents over the guidance scale w with 95% intervals, for "
+            f"{in_words(*errors['model'].unique())}."
+        )
+        figure = new_figure(WIDTH * 0.55, 3.0, alt)
         axes = figure.subplots()
         for (model, rows), colour, marker in zip(
             errors.groupby("model", sort=False), PALETTE, MARKERS.values(), strict=False
@@ -77,12 +81,16 @@ def improvement(rows: pd.DataFrame) -> Figure:
     """
     with mpl.rc_context(STYLE):
         models = rows["model"].unique()
-        figure = new_figure(WIDTH, 3.2 * len(models))
+        alt = (
+            "Lines of the improvement of edits in per cent over the number of exact first steps, for "
+            f"{in_words(*models)}: {in_words(*rows['measure'].unique())}."
+        )
+        figure = new_figure(WIDTH, 3.2 * len(models), alt)
         panels = figure.subplots(len(models), 1, squeeze=False)[:, 0]
         for axes, model in zip(panels, models, strict=True):
             panel = rows[rows["model"] == model]
             replaced = [str(steps) for steps in panel["replaced"].unique()]
-            axes.axhline(0, color="0.6", lw=1)
+            axes.axhline(0, color="0.5", lw=1)
             for (measure, quantity), line in panel.groupby(["measure", "quantity"], sort=False):
                 _improvement_line(axes, line, measure, quantity, replaced)
             axes.set_xticks(range(len(replaced)), replaced)

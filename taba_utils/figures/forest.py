@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from taba_utils.figures.style import PALETTE, STYLE, WIDTH, new_figure
+from taba_utils.figures.style import PALETTE, STYLE, WIDTH, in_words, new_figure
 
 MARKERS = "osD^vP"  # one a model: readable in grey
 ROW = 0.34  # inches
@@ -56,8 +56,13 @@ def forest(effects: Sequence[Shown], verdicts: Sequence[str], labels: Sequence[s
     scale = {
         row: _largest([e for e, label in zip(effects, labels, strict=True) if label == row]) for row in rows
     }
+    counts = ", ".join(f"{list(verdicts).count(kind)} {kind}" for kind in dict.fromkeys(verdicts))
+    alt = (
+        f"Forest plot of {len(effects)} effects of {in_words(*models)} in {len(rows)} rows, with "
+        f"intervals and the paper's values. Verdicts: {counts}."
+    )
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH, 1.2 + ROW * len(rows))
+        figure = new_figure(WIDTH, 1.2 + ROW * len(rows), alt)
         axes = figure.subplots()
         axes.axvline(0, color="0.3", lw=1)
         for effect, verdict, label in zip(effects, verdicts, labels, strict=True):
@@ -71,7 +76,7 @@ def forest(effects: Sequence[Shown], verdicts: Sequence[str], labels: Sequence[s
             face = "white" if verdict == "undecided" else colour
             axes.plot(mean, y, MARKERS[which % len(MARKERS)], color=colour, mfc=face, ms=4.5)
             if not math.isnan(effect.paper):
-                axes.plot(effect.paper / unit, y, "|", color=colour, ms=9, mew=2.2, alpha=0.6)
+                axes.plot(effect.paper / unit, y, "|", color=colour, ms=9, mew=2.2)
         axes.set_yticks(range(len(rows)), rows)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlim(-1.65, 1.65)

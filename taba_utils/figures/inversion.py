@@ -9,7 +9,15 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from taba_utils.figures.style import COLOURS, CONVENTION_COLOURS, CONVENTION_LINES, STYLE, WIDTH, new_figure
+from taba_utils.figures.style import (
+    COLOURS,
+    CONVENTION_COLOURS,
+    CONVENTION_LINES,
+    STYLE,
+    WIDTH,
+    in_words,
+    new_figure,
+)
 
 
 def error_over_levels(error: torch.Tensor, sigma: torch.Tensor) -> Figure:
@@ -20,7 +28,11 @@ def error_over_levels(error: torch.Tensor, sigma: torch.Tensor) -> Figure:
         sigma: (T,), σ of these levels.
     """
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH, 3.0)
+        alt = (
+            "Two panels over the level that an inversion has reached: the mean distance of inverted "
+            "from sampled states, and the same in units of the level's noise."
+        )
+        figure = new_figure(WIDTH, 3.0, alt)
         levels = np.arange(1, len(sigma) + 1)
         labels = ("mean $|\\hat{x}_t - x_t|$", "mean $|\\hat{x}_t - x_t|$ / σ of the level")
         for axes, values, label in zip(figure.subplots(1, 2), (error, error / sigma), labels, strict=True):
@@ -37,7 +49,11 @@ def error_over_num_steps(errors: Mapping[str, torch.Tensor], num_steps: Sequence
         num_steps: the values of T, ascending.
     """
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH * 0.6, 3.2)
+        alt = (
+            f"Lines of the error of the latent over the number of steps T, {in_words(*num_steps)}, for"
+            f" the conventions {in_words(*errors)}."
+        )
+        figure = new_figure(WIDTH * 0.6, 3.2, alt)
         axes = figure.subplots()
         for convention, error in errors.items():
             _band(axes, np.asarray(num_steps), error, convention, marker="o")
@@ -59,7 +75,11 @@ def toy_paths(
         noise, latent: (M,), x_T and x̂_T of many points.
     """
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH, 3.2)
+        alt = (
+            "Left: a few paths of points from noise to image and back again. Right: histograms of the"
+            " noise and of the latents where the paths end."
+        )
+        figure = new_figure(WIDTH, 3.2, alt)
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
         levels = np.arange(sampled.shape[1])
         left.plot(levels, sampled.T, color=COLOURS["noise"], lw=1.5)
@@ -92,9 +112,13 @@ def gain_over_variance(variances: np.ndarray, gains: Mapping[str, np.ndarray]) -
         gains: convention -> (V,), x̂_T / x_T under the perfect ε.
     """
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH * 0.6, 3.2)
+        alt = (
+            "Lines of the share of the noise that comes back over the variance of the data, for the "
+            f"conventions {in_words(*gains)}; a line at 1 for exact inversion."
+        )
+        figure = new_figure(WIDTH * 0.6, 3.2, alt)
         axes = figure.subplots()
-        axes.axhline(1, color="0.6", lw=1, label="exact inversion")
+        axes.axhline(1, color="0.5", lw=1, label="exact inversion")
         for convention, gain in gains.items():
             _line(axes, variances, gain, convention)
         axes.set(

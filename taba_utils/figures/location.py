@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 from taba_utils.figures.pictures import as_pixels, picture_rows
-from taba_utils.figures.style import COLOURS, STYLE, WIDTH, new_figure
+from taba_utils.figures.style import COLOURS, STYLE, WIDTH, in_words, new_figure
 from taba_utils.metrics import most_probable_triple, transition_point
 from taba_utils.metrics.triangles import histogram
 
@@ -29,8 +29,13 @@ def triangles(degrees: pd.DataFrame) -> Figure:
     Args:
         degrees: one row for each triangle, the title as index; columns "at image", "at noise", "at latent".
     """
+    drawn = "; ".join(
+        f"{title} {at_image:.0f}, {at_noise:.0f}, {at_latent:.0f}"
+        for title, at_image, at_noise, at_latent in degrees[COLUMNS].itertuples()
+    )
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH, WIDTH / max(len(degrees), 3))
+        alt = f"Triangles of image, noise and latent with their angles in degrees, in this order: {drawn}."
+        figure = new_figure(WIDTH, WIDTH / max(len(degrees), 3), alt)
         panels = figure.subplots(1, len(degrees), squeeze=False, sharex=True, sharey=True)[0]
         for axes, (title, *angles) in zip(panels, degrees[COLUMNS].itertuples(), strict=True):
             draw_triangle(axes, title, angles)
@@ -47,11 +52,17 @@ def angle_histograms(degrees: pd.DataFrame) -> Figure:
             each model, in order of appearance.
     """
     with mpl.rc_context(STYLE):
-        figure, panels = _two_columns(degrees["model"].nunique(), 2.4)
+        models = degrees["model"].unique()
+        alt = (
+            "Histograms of the angles at image, noise and latent, with the most probable triangle as lines, "
+            f"for {in_words(*models)}."
+        )
+        figure, panels = _two_columns(len(models), 2.4, alt)
         for axes, (title, rows) in zip(panels, degrees.groupby("model", sort=False), strict=True):
             angles = torch.tensor(rows[COLUMNS].to_numpy())
             for vertex, column, mode in zip(VERTICES, angles.T, most_probable_triple(angles), strict=True):
                 axes.stairs(histogram(column), BINS, fill=True, color=COLOURS[vertex], alpha=0.35)
+                axes.stairs(histogram(column), BINS, color=COLOURS[vertex], lw=0.8)
                 axes.axvline(mode, color=COLOURS[vertex], ls=LINES[vertex], lw=1.8, label=f"at the {vertex}")
             axes.set(
                 title=title, xlabel="angle, degrees", ylabel="share of images", xlim=(0, 180), ylim=(0, None)
@@ -72,7 +83,11 @@ def distance_maps(maps: Mapping[str, torch.Tensor], weights: Sequence[float]) ->
         weights: λ, evenly spaced from 0 to 1, at least two.
     """
     with mpl.rc_context(STYLE):
-        figure, panels = _two_columns(len(maps), 3.0)
+        alt = (
+            "Maps of the distance of each state of sampling to the points between noise and latent, with the "
+            f"nearest point of each step, for {in_words(*maps)}."
+        )
+        figure, panels = _two_columns(len(maps), 3.0, alt)
         for axes, (title, distances) in zip(panels, maps.items(), strict=True):
             _distance_map(axes, distances, np.asarray(weights))
             figure.colorbar(axes.images[0], ax=axes, label="$l_2$ distance")
@@ -91,10 +106,10 @@ def masks(pixels: torch.Tensor, plain: torch.Tensor) -> Figure:
     return picture_rows({"image": as_pixels(pixels), "plain (white)": white})
 
 
-def _two_columns(count: int, height: float) -> tuple[Figure, np.ndarray]:
+def _two_columns(count: int, height: float, alt: str) -> tuple[Figure, np.ndarray]:
     """A figure of `count` panels, at most two in a row; a single panel is narrower."""
     columns = min(count, 2)
-    figure = new_figure(WIDTH * (0.6, 1)[columns - 1], height * math.ceil(count / 2))
+    figure = new_figure(WIDTH * (0.6, 1)[columns - 1], height * math.ceil(count / 2), alt)
     grid = figure.subplots(math.ceil(count / 2), columns, squeeze=False).flatten()
     for axes in grid[count:]:
         axes.set_axis_off()

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from taba_utils.figures.pictures import as_noise, as_pixels, picture_rows
-from taba_utils.figures.style import COLOURS, STYLE, WIDTH, new_figure
+from taba_utils.figures.style import COLOURS, STYLE, WIDTH, in_words, new_figure
 
 STARTS = {"noise": {"ls": "-", "marker": "o"}, "latent": {"ls": "--", "marker": "s"}}  # readable in grey
 
@@ -33,7 +33,11 @@ def quality_along_path(
     """
     models = list(quality["model"].unique())
     with mpl.rc_context(STYLE):
-        figure = new_figure(min(WIDTH, 2.2 + 2.6 * len(models)), 2.0 * len(metrics))
+        alt = (
+            f"Lines of {in_words(*metrics)} over the weight λ of interpolations between noises and "
+            f"between latents, for {in_words(*models)}, with 95% bands."
+        )
+        figure = new_figure(min(WIDTH, 2.2 + 2.6 * len(models)), 2.0 * len(metrics), alt)
         grid = figure.subplots(len(metrics), len(models), squeeze=False, sharex=True, sharey="row")
         for column, model in enumerate(models):
             rows = quality[quality["model"] == model]
@@ -103,7 +107,8 @@ def wrong_assignments(
 def _labelled_rows(rows: Mapping[str, list[tuple[torch.Tensor, str]]], columns: int, height: float) -> Figure:
     """Rows of (picture, title), `height` inches each, with a label; a row may be shorter than `columns`."""
     with mpl.rc_context({**STYLE, "axes.titlesize": 8}):
-        figure = new_figure(WIDTH, height * len(rows))
+        alt = f"Rows of up to {columns} pictures: {in_words(*rows)}."
+        figure = new_figure(WIDTH, height * len(rows), alt)
         grid = figure.subplots(len(rows), columns, squeeze=False)
         for line, (label, pictures) in zip(grid, rows.items(), strict=True):
             for axes, (picture, title) in zip(line, pictures, strict=False):

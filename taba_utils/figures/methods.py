@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
-from taba_utils.figures.style import COLOURS, PALETTE, STYLE, WIDTH, new_figure
+from taba_utils.figures.style import COLOURS, PALETTE, STYLE, WIDTH, in_words, new_figure
 
 MARKERS = "osD^vP<>Xhp*"
 CIRCUMSTANCES = {"color": (PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[4]), "marker": "osD^"}
@@ -35,7 +35,12 @@ def reconstruction_against_whiteness(table: pd.DataFrame, title: str = "") -> Fi
     }
     noise, points = table[table["method"] == "noise"], table[table["method"] != "noise"]
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH, 3.6)
+        alt = (
+            f"{title or 'A model'}: two panels of a point for each method over the error of its image "
+            "again: correlation of neighbouring pixels, and std on plain pixels, of its latent. "
+            f"Methods: {in_words(*points['method'])}."
+        )
+        figure = new_figure(WIDTH, 3.6, alt)
         panels = figure.subplots(1, len(labels))
         for axes, (quantity, label) in zip(panels, labels.items(), strict=True):
             for value in noise[quantity]:
@@ -63,7 +68,11 @@ def where_exactness_ends(table: pd.DataFrame, title: str = "") -> Figure:
     """
     methods, circumstances = table["method"].unique(), table["circumstance"].unique()
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH, 1.1 + 0.27 * len(methods))
+        alt = (
+            f"{title or 'A model'}: dots of the noise error on plain pixels for each method in these "
+            f"circumstances: {in_words(*circumstances)}. Methods: {in_words(*methods)}."
+        )
+        figure = new_figure(WIDTH, 1.1 + 0.27 * len(methods), alt)
         axes = figure.subplots()
         axes.axvline(NO_NOISE, color="0.5", ls=":", lw=1.5, label="latent = 0")
         kinds = zip(circumstances, CIRCUMSTANCES["color"], CIRCUMSTANCES["marker"], strict=False)
@@ -85,7 +94,7 @@ def where_exactness_ends(table: pd.DataFrame, title: str = "") -> Figure:
 
 
 def _point(axes: Axes, place: int, row: dict, quantity: str) -> None:
-    """A method's point; the tenth colour is followed by the first, with another marker."""
+    """A method's point; the last colour is followed by the first, with another marker."""
     colour = PALETTE[place % len(PALETTE)]
     face = colour if row["given"] == "image" else "none"
     style = {"color": colour, "markerfacecolor": face, "markeredgewidth": 1.6, "ms": 8}

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import torch
 from matplotlib.figure import Figure, SubFigure
 
-from taba_utils.figures.style import STYLE, WIDTH, new_figure
+from taba_utils.figures.style import STYLE, WIDTH, in_words, new_figure
 from taba_utils.metrics import mean_absolute_error
 
 
@@ -76,8 +76,10 @@ def picture_rows(rows: Mapping[str, torch.Tensor], titles: Sequence[str] = ()) -
             scale from 0 to their 99.5th percentile; a colour bar shows it.
         titles: a heading for each column.
     """
+    columns = f"columns: {in_words(*titles)}" if titles else f"{len(next(iter(rows.values())))} columns"
+    alt = f"A grid of pictures. Rows: {in_words(*rows)}; {columns}."
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH, rows_height(rows))
+        figure = new_figure(WIDTH, rows_height(rows), alt)
         draw_rows(figure, rows, titles)
     return figure
 

@@ -11,12 +11,12 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from taba_utils.figures.style import COLOURS, PALETTE, STYLE, WIDTH, new_figure
+from taba_utils.figures.style import COLOURS, PALETTE, STYLE, WIDTH, in_words, new_figure
 from taba_utils.metrics import ApproximationErrors
 
 AREAS = {
     "plain": {"color": PALETTE[3], "ls": "-", "label": "plain pixels"},
-    "rest": {"color": PALETTE[7], "ls": "--", "label": "other pixels"},
+    "rest": {"color": PALETTE[6], "ls": "--", "label": "other pixels"},
 }
 
 
@@ -31,7 +31,11 @@ def error_per_step(
         first: number of first steps that are shaded.
     """
     with mpl.rc_context(STYLE):
-        figure = new_figure(min(WIDTH, 1 + 4 * len(errors)), 3.2)
+        alt = (
+            "Lines of the approximation error of each inversion step on plain and on other pixels, "
+            f"with the first {first} steps shaded, for {in_words(*errors)}."
+        )
+        figure = new_figure(min(WIDTH, 1 + 4 * len(errors)), 3.2, alt)
         panels = figure.subplots(1, len(errors), squeeze=False)[0]
         for axes, (name, (values, standard_errors)) in zip(panels, errors.items(), strict=True):
             draw_errors(axes, name, values, standard_errors, first)
@@ -62,7 +66,11 @@ def exact_first_steps(table: pd.DataFrame, title: str = "") -> Figure:
         title: stands above the figure.
     """
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH, 3.0)
+        alt = (
+            f"{title or 'A model'}: two panels over the number k of exact first steps: errors of "
+            "latent and image, and correlations of the latent."
+        )
+        figure = new_figure(WIDTH, 3.0, alt)
         left, right = figure.subplots(1, 2)
         _line_over_k(left, table, "noise error", COLOURS["latent"], "o", "|latent - noise|")
         _line_over_k(left, table, "image error", COLOURS["image"], "s", "|image again - image|")
@@ -88,7 +96,11 @@ def gain_of_exact_steps(
         title: stands above the figure.
     """
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH * 0.6, 3.2)
+        alt = (
+            f"{title or 'A model'}: std of latents on plain and other pixels over the number k of "
+            "exact first steps, beside what the closed form predicts."
+        )
+        figure = new_figure(WIDTH * 0.6, 3.2, alt)
         axes = figure.subplots()
         for (label, gains), dashes in zip(predicted.items(), ("-", "--", ":"), strict=False):
             axes.plot(range(len(gains)), gains, color="0.5", ls=dashes, lw=1.2, marker=".", ms=4, label=label)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,11 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from taba_utils.interactive import is_live
+
 WIDTH = 9.0  # inches: fits a laptop's notebook column
-PALETTE = sns.color_palette("colorblind")
+PALETTE = ("#224a90", "#af4609", "#10a092", "#fc5b1f", "#b936df", "#6a320b", "#696969")
+"""Each has a contrast of 3:1 on white, and no two look alike to colour-blind readers: tests/test_palette.py."""
 COLOURS = {"noise": PALETTE[0], "latent": PALETTE[1], "image": PALETTE[2]}
 CONVENTION_COLOURS = {"target": PALETTE[1], "shifted": PALETTE[4], "source": PALETTE[5]}
 CONVENTION_LINES = {"target": "-", "shifted": "--", "source": ":"}
@@ -36,8 +41,35 @@ def save(figure: Figure, name: str, folder: str | Path | None) -> Figure:
     return figure
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """A figure that notebooks know how to display, and that pyplot does not hold on to."""
-    figure = plt.figure(figsize=(width, height), layout="constrained")
+class DescribedFigure(Figure):
+    """A figure whose label is its alternative text: what stands for the picture where it cannot be seen."""
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A PNG with its text in the metadata, for nbconvert and the site; as HTML too for a live JupyterLab."""
+        from IPython.core.pylabtools import print_figure
+
+        alt = str(self.get_label())
+        png = print_figure(self, fmt="png", base64=True)
+        data = {"image/png": png, "text/plain": alt}
+        if is_live():
+            data["text/html"] = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}">'
+        return data, {"image/png": {"alt": alt}}
+
+
+def new_figure(width: float, height: float, alt: str) -> Figure:
+    """A figure that notebooks know how to display, and that pyplot does not hold on to.
+
+    Args:
+        width, height: inches.
+        alt: text for readers who cannot see the figure: what is drawn over what, and for what.
+    """
+    figure = plt.figure(figsize=(width, height), layout="constrained", FigureClass=DescribedFigure)
+    figure.set_label(alt)
     plt.close(figure)
     return figure
+
+
+def in_words(*labels: object) -> str:
+    """Labels of a figure, one after the other, for its alternative text: without TeX, in one line."""
+    text = ", ".join(str(label) for label in labels)
+    return re.sub(r"\\hat\{(\w)\}", "\\1\u0302", text).replace("$", "").replace("\n", " ")

@@ -12,8 +12,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from taba_utils.figures.steps import AREAS
-from taba_utils.figures.style import CONVENTION_COLOURS, CONVENTION_LINES, PALETTE, STYLE, WIDTH, new_figure
+from taba_utils.figures.style import (
+    CONVENTION_COLOURS,
+    CONVENTION_LINES,
+    PALETTE,
+    STYLE,
+    WIDTH,
+    in_words,
+    new_figure,
+)
 
+DARK = 0.58  # the part of viridis that stands out on white
 INDICES = {
     "none": {"color": "0.4", "marker": "x", "label": "nothing replaced"},
     "node": {"color": PALETTE[1], "marker": "o", "label": "index node"},
@@ -30,10 +39,14 @@ def own_states(shares: Mapping[float, Mapping[str, torch.Tensor]], shown: int = 
         shown: the last step that is drawn; a diamond at the right end is the value after step T.
     """
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH, 2.9)
+        alt = (
+            "Lines of the share of the sampler's own state over the steps of an inversion, a panel "
+            f"for each λ ({in_words(*shares)}), for {in_words(*next(iter(shares.values())))}."
+        )
+        figure = new_figure(WIDTH, 2.9, alt)
         panels = figure.subplots(1, len(shares), squeeze=False, sharey=True)[0]
         for axes, (variance, by_convention) in zip(panels, shares.items(), strict=True):
-            axes.axhline(1, color="0.6", lw=1)
+            axes.axhline(1, color="0.5", lw=1)
             for name, share in by_convention.items():
                 colour, dashes = CONVENTION_COLOURS[name], CONVENTION_LINES[name]
                 steps = np.arange(min(shown + 1, len(share)))
@@ -53,14 +66,18 @@ def predicted_by_area(
 
     Args:
         measured: columns model, `over`, quantity (`quantity` + "_plain" or "_rest"), mean, low, high.
-        predicted: columns model, picture (two of them), `over`, `quantity`_plain and `quantity`_rest, seed by seed.
+        predicted: columns model, picture (two of them), `over`, and `quantity` + "_plain" and "_rest", seed by seed.
         over: the column of the horizontal axis.
         quantity: such as "std".
         labels: of the two axes.
     """
     names = list(measured["model"].unique())
     with mpl.rc_context(STYLE):
-        figure = new_figure(min(WIDTH, 1.5 + 2.6 * len(names)), 2.9)
+        alt = (
+            f"Points of {in_words(labels[1])} over {in_words(labels[0])} on plain and other pixels, on"
+            f" bands between two predictions, for {in_words(*names)}."
+        )
+        figure = new_figure(min(WIDTH, 1.5 + 2.6 * len(names)), 2.9, alt)
         panels = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
         for axes, name in zip(panels, names, strict=True):
             for area, style in AREAS.items():
@@ -84,8 +101,12 @@ def table_9_predicted(rows: pd.DataFrame) -> Figure:
         rows: columns model, replaced (k), quantity, printed, predicted, low, high.
     """
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH, 3.0)
         quantities = list(rows["quantity"].unique())
+        alt = (
+            "Tab. 9 as printed, on the curves that its first row predicts, over the number k of exact"
+            f" first steps: {in_words(*quantities)} of {in_words(*rows['model'].unique())}."
+        )
+        figure = new_figure(WIDTH, 3.0, alt)
         for axes, quantity in zip(figure.subplots(1, len(quantities)), quantities, strict=True):
             for i, (name, part) in enumerate(rows[rows["quantity"] == quantity].groupby("model", sort=False)):
                 colour, k = PALETTE[(1, 4)[i % 2]], part["replaced"]
@@ -118,9 +139,13 @@ def forward_replacement(measured: pd.DataFrame, predicted: pd.DataFrame) -> Figu
     rows, names = measured[measured["quantity"] == "std_plain"], list(measured["model"].unique())
     kinds = [name for name in INDICES if name in set(rows["index"])]
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH * 0.75, 3.2)
+        alt = (
+            f"Std of latents on plain pixels for {in_words(*names)} and the indices {in_words(*kinds)}"
+            " of forward replacement, on bars between two predictions."
+        )
+        figure = new_figure(WIDTH * 0.75, 3.2, alt)
         axes = figure.subplots()
-        axes.axhline(1, color="0.6", lw=1, ls="--")
+        axes.axhline(1, color="0.5", lw=1, ls="--")
         for i, kind in enumerate(kinds):
             places = np.arange(len(names)) + 0.22 * (i - (len(kinds) - 1) / 2)
             means = predicted[predicted["index"] == kind].groupby(["model", "picture"])["std_plain"].mean()
@@ -144,9 +169,13 @@ def gains_over_num_steps(gains: pd.DataFrame) -> Figure:
         gains: a row for each T, a column for each λ.
     """
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH * 0.6, 3.2)
+        alt = (
+            "Lines of the gain of the naive inversion over the number of steps T, for "
+            f"{in_words(*gains.columns)}."
+        )
+        figure = new_figure(WIDTH * 0.6, 3.2, alt)
         axes = figure.subplots()
-        shades = mpl.colormaps["viridis"](np.linspace(0, 0.85, gains.shape[1]))
+        shades = mpl.colormaps["viridis"](np.linspace(0, DARK, gains.shape[1]))
         for (label, line), colour, marker in zip(gains.items(), shades, "osD^vP*X", strict=False):
             axes.plot(gains.index, line, color=colour, marker=marker, ms=4, lw=1.8, label=label)
         axes.set(
@@ -166,7 +195,10 @@ def what_remains(variances: Sequence[float], lines: Mapping[str, Sequence[float]
         lines: label -> (V,).
     """
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH * 0.8, 3.2)
+        alt = (
+            f"Lines of the share of the noise that remains over the variance of the data: {in_words(*lines)}."
+        )
+        figure = new_figure(WIDTH * 0.8, 3.2, alt)
         axes = figure.subplots()
         for i, (label, values) in enumerate(lines.items()):
             last = i == len(lines) - 1

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from taba_utils.figures.style import PALETTE, STYLE, WIDTH, new_figure
+from taba_utils.figures.style import PALETTE, STYLE, WIDTH, in_words, new_figure
 
 MARKERS = "osD^vP"  # readable in grey
 MOST_ACROSS = 3  # panels side by side
@@ -34,8 +34,10 @@ def over_training(
     controls = controls or {}
     across = min(len(panels), MOST_ACROSS) if len(panels) != 4 else 2
     down = -(-len(panels) // across)
+    drawn = "; ".join(f"{in_words(label)}: {in_words(*columns)}" for label, columns in panels.items())
     with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH, 0.6 + 2.5 * down)
+        alt = f"Lines over the steps of the training, in panels: {drawn}."
+        figure = new_figure(WIDTH, 0.6 + 2.5 * down, alt)
         grid = figure.subplots(down, across, squeeze=False)
         for axes, (label, columns) in zip(grid.flat, panels.items(), strict=False):
             _panel(axes, table, columns, controls)
