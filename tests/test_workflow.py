@@ -56,7 +56,7 @@ def test_the_own_profile_runs_the_notebooks_own_cells_and_writes_results_only(ro
     assert line.endswith(
         " s, results/mini/01_good.ipynb, all 1 numbers and 0 verdicts agree with references/mini/01_good.json\n"
     )
-    assert sorted(path.name for path in (root / "results" / "mini").iterdir()) == ["01_good.ipynb"]
+    assert sorted(path.name for path in (root / "results" / "mini").iterdir()) == [".jobs", "01_good.ipynb"]
 
 
 def test_another_profile_runs_what_its_files_say_and_more_may_be_given(root):

@@ -13,13 +13,14 @@ from taba_utils.studies.needs import evaluations, needs, seconds_an_evaluation
 PROBED = 64  # images a call
 
 
-def cost(root: Path, profile: str, names: Sequence[str]) -> str:
+def cost(root: Path, profile: str, names: Sequence[str], here: bool = True) -> str:
     """One line: evaluations, and how long they take on this machine.
 
     Args:
         root: folder of the repository.
         profile: a folder of params/.
         names: notebooks of the profile.
+        here: they will run on this machine; if not, no time is measured.
     """
     given = [
         yaml.safe_load((root / "params" / profile / f"{name}.yaml").read_text(encoding="utf-8"))
@@ -31,7 +32,7 @@ def cost(root: Path, profile: str, names: Sequence[str]) -> str:
         return f"{profile}: its cost is not known without the parameter {missing} in its files"
     count = evaluations(wanted)
     said = f"{profile}: at most {sum(count.values()):,} network evaluations, less what the cache holds"
-    if any(entry_of(model).weights == "missing" for model in count):
+    if not here or any(entry_of(model).weights == "missing" for model in count):
         return said
     device = given[0]["device"]
     each = {model: seconds_an_evaluation(model, device, PROBED) for model in count}
