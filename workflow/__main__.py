@@ -14,7 +14,7 @@ from pathlib import Path
 
 from workflow import selection
 from workflow.graph import paper
-from workflow.plan import Key, Part, fill
+from workflow.plan import Part, fill
 from workflow.run import papermill, run, say
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,7 +57,7 @@ def job(asked: argparse.Namespace) -> bool:
         )
         say(good, line)
         return good
-    part = Part(Key(asked.model, asked.seed, asked.steps, asked.paired), asked.start, asked.stop)
+    part = Part(asked.model, asked.seed, asked.steps, asked.paired, asked.start, asked.stop)
     began = time.monotonic()
     try:
         made = fill(asked.root, asked.profile, asked.notebooks, options, part)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -28,24 +27,25 @@ class Key(NamedTuple):
     paired: bool
 
 
-@dataclass(frozen=True)
-class Part:
-    """Images start..stop-1 of some trajectories: what a job computes."""
+class Part(NamedTuple):
+    """Images start..stop-1 of some trajectories: what a job computes. The first four are a `Key`."""
 
-    key: Key
+    model: str
+    seed: int
+    num_steps: int
+    paired: bool
     start: int
     stop: int
 
     def __str__(self) -> str:
-        model, seed, steps, paired = self.key
-        images = f"images {self.start} to {self.stop - 1}{' in pairs' if paired else ''}"
-        return f"{Path(model).name}, seed {seed}, T = {steps}, {images}"
+        images = f"images {self.start} to {self.stop - 1}{' in pairs' if self.paired else ''}"
+        return f"{Path(self.model).name}, seed {self.seed}, T = {self.num_steps}, {images}"
 
     @property
     def slug(self) -> str:
         """A file name that no other part of a profile has."""
-        model, seed, steps, paired = self.key
-        return f"{quote(model, safe='')}-seed{seed}-T{steps}{'-paired' * paired}-{self.start:06d}"
+        where = f"{'-paired' if self.paired else ''}-{self.start:06d}"
+        return f"{quote(self.model, safe='')}-seed{self.seed}-T{self.num_steps}{where}"
 
 
 def plan(
@@ -90,19 +90,20 @@ def fill(root: Path, profile: str, names: Sequence[str], options: Sequence[str],
     from taba_utils.models import entry_of
     from taba_utils.studies.models import Models
 
-    wanted = {name: _of(part.key, _shared(root, profile, name, options)) for name in names}
+    key = Key(*part[:4])
+    wanted = {name: _of(key, _shared(root, profile, name, options)) for name in names}
     needs = [need for found in wanted.values() for need in found if need.images > part.start]
     if not needs:
         raise ValueError(f"a notebook of {list(names)} must need the trajectories, got {part}")
     p = parameters(root, profile, next(name for name in names if wanted[name]), options)
-    model, seed, steps, paired = part.key
-    name = entry_of(model).name
+    name = entry_of(part.model).name
     told = {key: p[key] for key in ("batch_size", "cache_dir")}
-    models = Models([name], p["device"], sources={name: model}, **told)
+    models = Models([name], p["device"], sources={name: part.model}, **told)
     # The cache knows a shard by the conditions of all its images: whole shards are told.
     images = SHARD_SIZE * math.ceil(max(need.images for need in needs) / SHARD_SIZE)
     exact = max(need.work.exact for need in needs)
-    r = models.trajectories(name, seed, images, steps, paired=paired, keep_predictions=exact)
+    options = {"paired": part.paired, "keep_predictions": exact}
+    r = models.trajectories(name, part.seed, images, part.num_steps, **options)
     for need in sorted(needs, key=lambda need: (need.work.inverted, -need.images)):
         stop = min(need.images, part.stop)
         if need.work.inverted:
@@ -168,4 +169,4 @@ def _cut(key: Key, needs: Sequence[Need], evaluations: int, at_once: int) -> Ite
     step = at_once * math.ceil(evaluations / an_image / at_once)
     images = max(need.images for need in needs)
     for start in range(0, images, step):
-        yield Part(key, start, min(start + step, images))
+        yield Part(*key, start, min(start + step, images))
