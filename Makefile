@@ -5,6 +5,7 @@ VENV ?= .venv
 PROFILE ?= mini
 JOBS ?= 2
 export PARAMETERS ?=
+export CLUSTER ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := bin/pip --quiet --disable-pip-version-check
@@ -22,7 +23,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(VENV)/$(PIP) install --no-deps -e .
 	@touch $@
 
-paper: $(READY) ## run NOTEBOOKS (all) of PROFILE (mini), JOBS (2) at a time; PARAMETERS='-p device cuda'; writes results/ only
+paper: $(READY) ## run NOTEBOOKS (all) of PROFILE (mini), JOBS (2) at a time; PARAMETERS='-p device cuda', CLUSTER=slurm; writes results/ only
 	@$(BIN)/python -m workflow paper --profile "$(PROFILE)" --jobs $(JOBS) $(NOTEBOOKS)
 
 test: $(READY) ## unit tests, then every notebook against the reference numbers
@@ -30,6 +31,9 @@ test: $(READY) ## unit tests, then every notebook against the reference numbers
 
 test-browser: $(READY) ## notebook 00 in JupyterLab in headless Chromium (needs chromium and chromedriver)
 	$(BIN)/python -m pytest -m browser tests/test_browser.py
+
+test-cluster: $(READY) ## the paper's jobs on a SLURM of three nodes on this machine (as root; needs slurm-wlm and munge)
+	$(BIN)/python -m pytest -s -m cluster tests/cluster
 
 lab: $(READY) ## open the notebooks; LAB='--no-browser --allow-root'
 	$(BIN)/jupyter lab $(LAB) notebooks
@@ -44,7 +48,7 @@ lint: $(READY) ## format, rules and types
 
 lock: ## pin the newest versions that work together
 	$(PYTHON) -m venv --clear $(LOCKING)
-	$(LOCKING)/$(PIP) install -e '.[notebooks,judges,deepfloyd,train,dev]'
+	$(LOCKING)/$(PIP) install -e '.[notebooks,judges,deepfloyd,train,cluster,dev]'
 	$(LOCKING)/bin/pip freeze --all --exclude pip --exclude-editable > $(LOCKING)/versions
 	sed -E '/^(nvidia|cuda|triton)/ s/$$/ ; sys_platform == "linux"/' $(LOCKING)/versions > requirements.lock
 	rm -rf $(LOCKING)
@@ -52,4 +56,4 @@ lock: ## pin the newest versions that work together
 clean: ## remove what the commands above made, but for the environment
 	rm -rf results build
 
-.PHONY: help setup paper test test-browser lab reference lint lock clean
+.PHONY: help setup paper test test-browser test-cluster lab reference lint lock clean

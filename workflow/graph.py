@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from workflow import selection
 from workflow.run import say
 
@@ -45,7 +47,8 @@ def paper(
     Raises:
         ValueError: no such profile, notebook or cluster.
     """
-    names, where = selection.chosen(root, profile, asked), _where(cluster, jobs)
+    names, threads = selection.chosen(root, profile, asked), _threads(alone=jobs == 1 and not cluster)
+    where = _where(cluster, jobs, threads)
     if profile != selection.OWN:
         from workflow.cost import cost  # the package is heavy, and a wrong name should be told at once
 
@@ -55,7 +58,7 @@ def paper(
     for path in [*folder.glob("*.done"), *folder.glob("*.failed"), *folder.glob("*.log")]:
         path.unlink()
     run = {"root": str(root), "profile": profile, "notebooks": names, "parameters": [*parameters]}
-    (folder / "run.json").write_text(json.dumps(run | {"threads": _threads(jobs)}))
+    (folder / "run.json").write_text(json.dumps(run | {"threads": threads}))
     told = [
         "--snakefile",
         str(SNAKEFILE),
@@ -68,9 +71,9 @@ def paper(
     return _followed(command, folder, names, {**os.environ, **(environment or {})})
 
 
-def _where(cluster: str, jobs: int) -> list[str]:
+def _where(cluster: str, jobs: int, threads: int) -> list[str]:
     if not cluster:
-        return ["--cores", str(jobs * _threads(jobs))]
+        return ["--cores", str(jobs * threads)]
     for folder in (PROFILES / cluster, Path(cluster).absolute()):
         if (folder / "config.yaml").exists():
             return ["--workflow-profile", str(folder), "--jobs", str(jobs)]
@@ -78,10 +81,12 @@ def _where(cluster: str, jobs: int) -> list[str]:
     raise ValueError(f"CLUSTER must be one of {known} or a folder with config.yaml, got {cluster!r}")
 
 
-def _threads(jobs: int) -> int:
+def _threads(alone: bool) -> int:
     """Of each job. With one thread each, two notebooks at a time are faster than one after the other with two."""
     told = os.environ.get("OMP_NUM_THREADS", "")
-    return int(told) if told.isdigit() and int(told) else 1 if jobs > 1 else os.cpu_count() or 1
+    if told.isdigit() and int(told):
+        return int(told)
+    return (alone and psutil.cpu_count(logical=False)) or 1
 
 
 def _followed(
