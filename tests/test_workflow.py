@@ -165,6 +165,24 @@ def test_a_job_of_trajectories_computes_what_the_notebook_asks_for_and_nothing_t
     assert capsys.readouterr().err.splitlines()[-1].startswith(line)
 
 
+def test_a_notebook_waits_for_its_trajectories_and_a_job_that_fails_says_why_itself(tmp_path, capfd):
+    given = {"models": ["mini-adm-s"], "num_images": 2, "num_steps": 2, "seeds": [0]}
+    parameter_files(tmp_path, **{"02_waits": given})
+    write(tmp_path / "notebooks" / "02_waits.ipynb", "\n".join(f"{name} = None" for name in given | NEUTRAL))
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "engine" / "config.yaml").write_text("config: {evaluations_a_job: 1}")
+    command = ["paper", "--profile", "large", "--jobs", "1", "--cluster", str(tmp_path / "engine")]
+    assert main(command, tmp_path) == 0
+    cost, *lines = capfd.readouterr().out.splitlines()
+    assert cost.startswith("large: at most 8 network evaluations")
+    assert [line.split(":")[0] for line in lines] == ["mini-adm-s, seed 0, T = 2, images 0 to 1", "02_waits"]
+    assert main([*command, "--parameters", "-p device nowhere"], tmp_path) == 1
+    failed, silent = capfd.readouterr().err.splitlines()
+    assert failed.startswith("mini-adm-s, seed 0, T = 2, images 0 to 1: ")
+    assert "nowhere" in failed
+    assert silent.startswith("02_waits: not run, or ended without a word (more in ")
+
+
 def test_a_cluster_that_does_not_exist_is_an_error_that_lists_what_there_is(root, capsys):
     assert main(["paper", "01", "--cluster", "typo"], root) == 2
     assert (

@@ -50,6 +50,12 @@ def chosen(root: Path, profile: str, asked: Sequence[str]) -> list[str]:
     )
 
 
+def sources(root: Path, profile: str, name: str) -> list[Path]:
+    """The files that say what a notebook's run is: itself, and its parameters if they have a file."""
+    own = root / "notebooks" / f"{name}.ipynb"
+    return [own] if profile == OWN else [own, parameter_file(root, profile, name)]
+
+
 def given(root: Path, profile: str, name: str) -> list[str]:
     """What papermill is told of a notebook's parameters: nothing but where pictures go, in the own profile."""
     if profile == OWN:
