@@ -5,13 +5,14 @@ VENV ?= .venv
 PROFILE ?= mini
 JOBS ?= 2
 export PARAMETERS ?=
+export CLUSTER ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := bin/pip --quiet --disable-pip-version-check
 LOCKING := $(VENV)/locking
 
 help: ## say what there is
-	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z%-]+):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(READY) ## make the environment in VENV (.venv) with PYTHON (python3)
 $(READY): requirements.lock pyproject.toml
@@ -22,14 +23,14 @@ $(READY): requirements.lock pyproject.toml
 	@$(VENV)/$(PIP) install --no-deps -e .
 	@touch $@
 
-paper: $(READY) ## run NOTEBOOKS (all) of PROFILE (mini), JOBS (2) at a time; PARAMETERS='-p device cuda'; writes results/ only
+paper: $(READY) ## run NOTEBOOKS (all) of PROFILE (mini), JOBS (2) at a time; PARAMETERS='-p device cuda', CLUSTER=slurm; writes results/ only
 	@$(BIN)/python -m workflow paper --profile "$(PROFILE)" --jobs $(JOBS) $(NOTEBOOKS)
 
 test: $(READY) ## unit tests, then every notebook against the reference numbers
 	@$(BIN)/python -m workflow test --jobs $(JOBS)
 
-test-browser: $(READY) ## notebook 00 and the playground in headless Chromium (needs chromium and chromedriver)
-	$(BIN)/python -m pytest -m browser tests
+test-%: $(READY) ## tests of a marker: test-browser (Chromium), test-site, test-cluster (SLURM of its own, as root)
+	$(BIN)/python -m pytest -s -m $* tests
 
 site: $(READY) ## build the site with its playground into site/; open site/index.html
 	$(BIN)/sphinx-build -W --keep-going -q -d build/doctrees docs site
@@ -41,9 +42,6 @@ lab: $(READY) ## open the notebooks; LAB='--no-browser --allow-root'
 reference: $(READY) ## run the notebooks in place, write references/, figures/ and RESULTS.md, measure tolerances
 	@$(BIN)/python -m workflow reference --jobs $(JOBS)
 
-playground: $(READY) ## only the page that runs two models in a browser, site/playground/
-	@$(BIN)/python -m workflow playground site/playground
-
 lint: $(READY) ## format, rules and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -51,7 +49,7 @@ lint: $(READY) ## format, rules and types
 
 lock: ## pin the newest versions that work together
 	$(PYTHON) -m venv --clear $(LOCKING)
-	$(LOCKING)/$(PIP) install -e '.[notebooks,judges,deepfloyd,train,site,playground,dev]'
+	$(LOCKING)/$(PIP) install -e '.[notebooks,judges,deepfloyd,train,site,playground,cluster,dev]'
 	$(LOCKING)/bin/pip freeze --all --exclude pip --exclude-editable > $(LOCKING)/versions
 	sed -E '/^(nvidia|cuda|triton)/ s/$$/ ; sys_platform == "linux"/' $(LOCKING)/versions > requirements.lock
 	rm -rf $(LOCKING)
@@ -59,4 +57,4 @@ lock: ## pin the newest versions that work together
 clean: ## remove what the commands above made, but for the environment
 	rm -rf results build site
 
-.PHONY: help setup paper test test-browser site lab reference playground lint lock clean
+.PHONY: help setup paper test site lab reference lint lock clean

@@ -98,9 +98,17 @@ class Trajectories:
             noise[start : start + count] = self.denoiser.sample_noise(count, self.seed, start)
         return noise
 
-    def image(self, n: int) -> torch.Tensor:
-        """x_0 of images 0..n-1, (n, C, H, W); raises ValueError for n outside 1..len(condition)."""
-        return self._collect(n, self._sampling(), "sampling")[0]
+    def image(self, n: int, *, start: int = 0) -> torch.Tensor:
+        """x_0 of images start..n-1, (n - start, C, H, W).
+
+        Args:
+            start: the first image, a multiple of the images that are computed at a time: `batch_size` in whole shards.
+                Processes that share a cache can so divide the images of a run, and compute what one process would.
+
+        Raises:
+            ValueError: n outside 1..len(condition), or a `start` that is not allowed.
+        """
+        return self._collect(n, self._sampling(), "sampling", start)[0]
 
     def predictions(self, n: int) -> torch.Tensor:
         """The sampler's own ε of images 0..n-1 at levels 1..`keep_predictions`, (n, K, C, H, W).
@@ -126,16 +134,18 @@ class Trajectories:
         n: int,
         convention: str | None = None,
         *,
+        start: int = 0,
         replace_first: int = 0,
         method: str | Method | None = None,
         with_state: bool = False,
         **parameters: Any,
     ) -> torch.Tensor:
-        """x̂_T of images 0..n-1, (n, C, H, W).
+        """x̂_T of images start..n-1, (n - start, C, H, W).
 
         Args:
             n: number of images, at most the entries of `condition`.
             convention: see `taba_utils.ddim.inversion_moves`; None: the model's own. Short for method "naive".
+            start: as of `image`.
             replace_first: use the sampler's own ε in the first k steps (Sec. 5), which then cost no evaluation; at
                 most `keep_predictions`, and in the target convention only. Short for method "exact-first".
             method: a name of `taba.list_methods()` with its parameters, or an object that `taba.method` made. The kept
@@ -146,7 +156,7 @@ class Trajectories:
             ValueError: a value that is not allowed, before anything is sampled.
         """
         chosen = self._method(convention, replace_first, method, parameters)
-        return self._inversion(n, chosen, with_state, wanted=1)[0]
+        return self._inversion(n, chosen, with_state, wanted=1, start=start)[0]
 
     def state(
         self, n: int, *, method: str | Method, with_state: bool = False, **parameters: Any
@@ -320,6 +330,7 @@ class Trajectories:
         with_state: bool,
         wanted: int,
         images: Images | None = None,
+        start: int = 0,
         **facts: Any,
     ) -> list[torch.Tensor]:
         """x̂_T and, if two results are wanted, the method's extra state; of the seed's images or of given ones."""
@@ -331,7 +342,7 @@ class Trajectories:
         stores = [self._store(kind, told, **facts) for kind in ("latent", "state")]
         compute = partial(self._invert, method, images or self._sampling().get, with_state)
         shards = Shards(stores, compute, self._condition, wanted)
-        return self._collect(n, shards, f"inversion ({method.name})")
+        return self._collect(n, shards, f"inversion ({method.name})", start)
 
     def _invert(
         self, method: Method, images: Images, with_state: bool, start: int, count: int
@@ -348,15 +359,17 @@ class Trajectories:
         self.evaluations += count * result.evaluations
         return [result.latent] if result.state is None else [result.latent, result.state]
 
-    def _collect(self, n: int, shards: Shards, work: str) -> list[torch.Tensor]:
-        """Results of images 0..n-1, as many shards at a time as a batch holds."""
+    def _collect(self, n: int, shards: Shards, work: str, begin: int = 0) -> list[torch.Tensor]:
+        """Results of images begin..n-1, as many shards at a time as a batch holds."""
         self._check_count(n)
         at_once = SHARD_SIZE * max(1, self.batch_size // SHARD_SIZE)
+        if not is_whole(begin) or not 0 <= begin < n or begin % at_once:
+            raise ValueError(f"start must be a multiple of {at_once} below {n} (the end), got {begin!r}")
         if at_once % self.batch_size == 0:  # else more shards at once would cut other micro-batches
             at_once *= 1 + len(self.denoiser.replicas)
-        parts = []
-        with progress(total=-(-n // SHARD_SIZE), desc=f"{self.denoiser.name}: {work}", unit="shard") as bar:
-            for start in range(0, n, at_once):
+        parts, total = [], -(-(n - begin) // SHARD_SIZE)
+        with progress(total=total, desc=f"{self.denoiser.name}: {work}", unit="shard") as bar:
+            for start in range(begin, n, at_once):
                 count = min(at_once, n - start)
                 parts.append(shards.get(start, count))
                 bar.update(-(-count // SHARD_SIZE))

@@ -41,6 +41,16 @@ def test_a_second_run_makes_no_evaluation(runs):
     assert first.evaluations == 70 * 2 * STEPS
 
 
+def test_processes_that_divide_the_images_compute_what_one_would(runs, tmp_path):
+    image, latent = by_hand(130)
+    for start, stop in [(64, 128), (128, 130), (0, 64)]:
+        made = runs()
+        assert_same(made.image(stop, start=start), image[start:stop])
+        assert_same(made.latent(stop, start=start), latent[start:stop])
+        assert made.evaluations == (stop - start) * 2 * STEPS
+    assert_same(runs(Toy(left=0)).latent(130), latent)
+
+
 def test_more_images_cost_only_the_new_ones_and_fewer_cost_nothing(runs, tmp_path):
     image, latent = by_hand(130)
     for n, new in [(3, 3), (10, 7), (5, 0), (70, 60), (64, 0), (130, 60), (1, 0)]:
@@ -263,6 +273,8 @@ def test_mistakes_are_refused_before_any_evaluation(runs):
     for call, message in [
         (lambda: made.image(0), "n must be at least 1"),
         (lambda: made.image(2.0), "n must be at least 1, a whole number, got 2.0"),
+        (lambda: made.image(3, start=2), r"start must be a multiple of 64 below 3 \(the end\), got 2"),
+        (lambda: made.latent(3, start=64), "start must be a multiple of 64 below 3"),
         (lambda: made.latent(4), r"n must be at most 3 \(entries of condition\)"),
         (lambda: made.noise(4), r"n must be at most 3 \(entries of condition\)"),
         (lambda: made.latent(1, "other"), "convention must be one of"),

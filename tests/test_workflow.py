@@ -13,6 +13,7 @@ import pytest
 
 from workflow import selection
 from workflow.__main__ import main
+from workflow.plan import Part, plan
 from workflow.reference import reference
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +59,7 @@ def test_the_own_profile_runs_the_notebooks_own_cells_and_writes_results_only(ro
     assert line.endswith(
         " s, results/mini/01_good.ipynb, all 1 numbers and 0 verdicts agree with references/mini/01_good.json\n"
     )
-    assert sorted(path.name for path in (root / "results" / "mini").iterdir()) == ["01_good.ipynb"]
+    assert sorted(path.name for path in (root / "results" / "mini").iterdir()) == [".jobs", "01_good.ipynb"]
 
 
 def test_another_profile_runs_what_its_files_say_and_more_may_be_given(root):
@@ -135,6 +136,80 @@ def test_a_killed_run_leaves_nothing_that_looks_like_a_result(root):
     run.send_signal(signal.SIGTERM)
     assert run.wait(30) == 143
     assert not (root / "results" / "mini" / "01_good.ipynb").exists()
+
+
+LATENTS = {"models": ["mini-adm-s", "mini-dit"], "num_images": 150, "num_steps": 10, "seeds": [0, 3]}
+NEUTRAL = {"device": "cpu", "batch_size": 64}
+
+
+def parameter_files(root: Path, **notebooks: dict) -> None:
+    folder = root / "params" / "large"
+    folder.mkdir(parents=True)
+    for name, given in notebooks.items():
+        (folder / f"{name}.yaml").write_text(
+            json.dumps({**NEUTRAL, "cache_dir": str(root / "cache")} | given)
+        )
+
+
+def test_trajectories_are_jobs_by_model_seed_steps_and_images_which_notebooks_share(tmp_path):
+    edits = LATENTS | {"models": ["mini-dit"], "num_images": 64, "num_guided": 0, "guidance": []}
+    parameter_files(tmp_path, **{"02": LATENTS, "06": edits, "99": {}})
+    waits = plan(tmp_path, "large", ["02", "06", "99"], evaluations=128 * 2 * 10)
+    keys = [(model, seed, 10, False) for model in LATENTS["models"] for seed in LATENTS["seeds"]]
+    assert waits["02"] == [Part(*key, *images) for key in keys for images in [(0, 128), (128, 150)]]
+    assert waits["06"] == [Part(*key, 0, 128) for key in keys if key[0] == "mini-dit"]
+    assert waits["99"] == []
+
+
+def test_short_trajectories_and_those_that_cannot_be_computed_are_left_to_the_notebooks(tmp_path):
+    parameter_files(tmp_path, **{"02": LATENTS})
+    assert plan(tmp_path, "large", ["02"], evaluations=150 * 2 * 10 + 1) == {"02": []}
+    assert len(plan(tmp_path, "large", ["02"], ["-p", "num_images", "64"], 64 * 2 * 10)["02"]) == 4
+    for unreadable in (["-y", "models: []"], ["-p", "models", "[adm-32]"], ["-p", "models", "nothing"]):
+        assert plan(tmp_path, "large", ["02"], unreadable, 1) == {"02": []}
+    assert plan(tmp_path, "mini", ["02"], evaluations=1) == {"02": []}
+
+
+def test_a_job_of_trajectories_computes_what_the_notebook_asks_for_and_nothing_twice(tmp_path, capsys):
+    given = {"models": ["mini-adm-s"], "num_images": 66, "num_steps": 2, "seeds": [0]}
+    exact = {"num_reconstructions": 0, "num_edits": 0, "percentages": [0, 50]}
+    parameter_files(tmp_path, **{"02": given, "08": given | exact})
+    about = ["--model", "mini-adm-s", "--seed", "0", "--root", str(tmp_path), "--profile", "large"]
+    plain = ["trajectories", "02", "08", *about, "--steps", "2", "--start", "64", "--stop", "66"]
+    paired = ["trajectories", "02", "08", *about, "--steps", "2", "--start", "64", "--stop", "66", "--paired"]
+    # Without conditions pairs are the same images: they are sampled again for their ε, and inverted with one exact step.
+    for command, made in [(plain, 2 * (2 + 2)), (plain, 0), (paired, 2 * (2 + 1)), (paired, 0)]:
+        assert main(command) == 0
+        assert capsys.readouterr().out.endswith(f" s, {made} evaluations\n")
+    assert main(["trajectories", "02", *about, "--steps", "3", "--start", "0", "--stop", "1"]) == 1
+    line = "mini-adm-s, seed 0, T = 3, images 0 to 0: ValueError: a notebook of ['02'] must need the trajectories"
+    assert capsys.readouterr().err.splitlines()[-1].startswith(line)
+
+
+def test_a_notebook_waits_for_its_trajectories_and_a_job_that_fails_says_why_itself(tmp_path, capfd):
+    given = {"models": ["mini-adm-s"], "num_images": 2, "num_steps": 2, "seeds": [0]}
+    parameter_files(tmp_path, **{"02_waits": given})
+    write(tmp_path / "notebooks" / "02_waits.ipynb", "\n".join(f"{name} = None" for name in given | NEUTRAL))
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "engine" / "config.yaml").write_text("config: {evaluations_a_job: 1}")
+    command = ["paper", "--profile", "large", "--jobs", "1", "--cluster", str(tmp_path / "engine")]
+    assert main(command, tmp_path) == 0
+    cost, *lines = capfd.readouterr().out.splitlines()
+    assert cost.startswith("large: at most 8 network evaluations")
+    assert [line.split(":")[0] for line in lines] == ["mini-adm-s, seed 0, T = 2, images 0 to 1", "02_waits"]
+    assert main([*command, "--parameters", "-p device nowhere"], tmp_path) == 1
+    failed, silent = capfd.readouterr().err.splitlines()
+    assert failed.startswith("mini-adm-s, seed 0, T = 2, images 0 to 1: ")
+    assert "nowhere" in failed
+    assert silent.startswith("02_waits: not run, or ended without a word (more in ")
+
+
+def test_a_cluster_that_does_not_exist_is_an_error_that_lists_what_there_is(root, capsys):
+    assert main(["paper", "01", "--cluster", "typo"], root) == 2
+    assert (
+        capsys.readouterr().err
+        == "CLUSTER must be one of ['slurm'] or a folder with config.yaml, got 'typo'\n"
+    )
 
 
 def test_the_longest_notebooks_begin():

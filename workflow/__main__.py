@@ -1,4 +1,4 @@
-"""`python -m workflow paper --profile mini 02 05`, `python -m workflow test`, `... reference`, `... playground`."""
+"""`python -m workflow paper --profile mini 02 05`, `python -m workflow test`; `python -m workflow --help`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
+import traceback
 from pathlib import Path
 
 from workflow import selection
-from workflow.run import paper
+from workflow.graph import paper
+from workflow.plan import Part, fill
+from workflow.run import papermill, run, say
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,8 +35,6 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
 
 
 def _commands(asked: argparse.Namespace, root: Path) -> bool:
-    if asked.command == "paper":
-        return paper(root, asked.profile, asked.notebooks, shlex.split(asked.parameters), asked.jobs)
     if asked.command == "test":
         return test(root, asked.jobs)
     if asked.command == "playground":
@@ -40,9 +42,36 @@ def _commands(asked: argparse.Namespace, root: Path) -> bool:
 
         build(root, Path(asked.folder))
         return True
+    if asked.command in ("notebook", "trajectories"):
+        return job(asked)
+    if asked.command == "paper":
+        options = shlex.split(asked.parameters)
+        return paper(root, asked.profile, asked.notebooks, options, asked.jobs, cluster=asked.cluster)
     from workflow.reference import reference  # the package is heavy, and a wrong name should be told at once
 
     return reference(root, asked.jobs)
+
+
+def job(asked: argparse.Namespace) -> bool:
+    """A job of the graph: its one line goes to stdout if it succeeds, else to stderr."""
+    options = shlex.split(asked.parameters)
+    if asked.command == "notebook":
+        given = [*selection.given(asked.root, asked.profile, asked.name), *options]
+        good, line = run(
+            papermill(asked.root, asked.name, asked.root / "results" / asked.profile, given), asked.root
+        )
+        say(good, line)
+        return good
+    part = Part(asked.model, asked.seed, asked.steps, asked.paired, asked.start, asked.stop)
+    began = time.monotonic()
+    try:
+        made = fill(asked.root, asked.profile, asked.notebooks, options, part)
+    except Exception as error:  # whatever it is: it gets one line, and the others run
+        traceback.print_exc()
+        say(False, f"{part}: {type(error).__name__}: {error}")
+        return False
+    say(True, f"{part}: {time.monotonic() - began:.0f} s, {made:,} evaluations")
+    return True
 
 
 def test(root: Path, jobs: int) -> bool:
@@ -63,10 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("paper", help="run notebooks: copies and pictures in results/<profile>/")
     one.add_argument("notebooks", nargs="*", help="names, numbers or paths; none: all of the profile")
     one.add_argument(
-        "--profile", default=selection.OWN, help="mini (the notebooks' own cells) or one of params/"
-    )
-    one.add_argument(
-        "--parameters", default=os.environ.get("PARAMETERS", ""), help="for papermill: '-p device cuda'"
+        "--cluster", default=os.environ.get("CLUSTER", ""), help="slurm, or a folder with a Snakemake profile"
     )
     two = commands.add_parser("test", help="unit tests, then notebooks against the reference numbers")
     three = commands.add_parser("reference", help="run notebooks in place, write references/ and figures/")
@@ -74,6 +100,23 @@ def _parser() -> argparse.ArgumentParser:
     four.add_argument("folder", nargs="?", default="site/playground", help="where to: %(default)s")
     for command in (one, two, three):
         command.add_argument("--jobs", type=_at_least_one, default=2, help="notebooks at a time")
+    four = commands.add_parser("notebook", help="a job of the graph: one notebook")
+    four.add_argument("name")
+    five = commands.add_parser("trajectories", help="a job of the graph: what notebooks need of some images")
+    five.add_argument("notebooks", nargs="+")
+    five.add_argument("--model", required=True)
+    for name in ("seed", "steps", "start", "stop"):
+        five.add_argument(f"--{name}", type=int, required=True)
+    five.add_argument("--paired", action="store_true", help="images 0 and 1 share a condition, and so on")
+    for command in (one, four, five):
+        command.add_argument(
+            "--profile", default=selection.OWN, help="mini (the notebooks' own cells) or one of params/"
+        )
+        command.add_argument(
+            "--parameters", default=os.environ.get("PARAMETERS", ""), help="for papermill: '-p device cuda'"
+        )
+    for command in (four, five):
+        command.add_argument("--root", type=Path, default=ROOT, help="folder of the repository")
     return parser
 
 

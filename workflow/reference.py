@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from taba_utils.report.readme import write_results
 from workflow import selection
-from workflow.run import Job, paper, papermill, run
+from workflow.graph import paper
+from workflow.run import Job, papermill, run, say
 
 # What a processor without AVX-512 would do: its sums differ in the last digits.
 OLDER = {
@@ -31,15 +33,24 @@ def reference(root: Path, jobs: int = 2) -> bool:
     scratch, names = root / "results" / "reference", selection.notebooks(root)
     shutil.rmtree(scratch, ignore_errors=True)
     new, other = ({"TABA_CACHE": str(scratch / cache)} for cache in ("cache", "other"))
-    if not run(
-        [_in_place(root, name, scratch, new | {"TABA_REFERENCE": "update"}) for name in names], root, 1
-    ):
+    update = new | {"TABA_REFERENCE": "update"}
+    if not _one_by_one([_in_place(root, name, scratch, update) for name in names], root):
         return False
     if not paper(root, parameters=["-p", "figures_dir", "figures"], jobs=jobs, environment=new):
         return False
     write_results(root)
     widening = other | OLDER | {"TABA_REFERENCE": "tolerance"}
-    return run([papermill(root, name, scratch, OTHER_BATCH, widening) for name in names], root, 1)
+    return _one_by_one([papermill(root, name, scratch, OTHER_BATCH, widening) for name in names], root)
+
+
+def _one_by_one(jobs: Sequence[Job], root: Path) -> bool:
+    """Whether all succeeded; a line for each."""
+    good = True
+    for job in jobs:
+        succeeded, line = run(job, root)
+        say(succeeded, line)
+        good = good and succeeded
+    return good
 
 
 def _in_place(root: Path, name: str, scratch: Path, environment: dict[str, str]) -> Job:

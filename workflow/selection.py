@@ -29,7 +29,7 @@ def notebooks(root: Path, profile: str = OWN) -> list[str]:
     if profile not in profiles(root):
         raise ValueError(f"PROFILE must be one of {profiles(root)}, got {profile!r}")
     names = sorted(path.stem for path in (root / "notebooks").glob("*.ipynb"))
-    return [name for name in names if profile == OWN or _parameter_file(root, profile, name).exists()]
+    return [name for name in names if profile == OWN or parameter_file(root, profile, name).exists()]
 
 
 def chosen(root: Path, profile: str, asked: Sequence[str]) -> list[str]:
@@ -50,11 +50,17 @@ def chosen(root: Path, profile: str, asked: Sequence[str]) -> list[str]:
     )
 
 
+def sources(root: Path, profile: str, name: str) -> list[Path]:
+    """The files that say what a notebook's run is: itself, and its parameters if they have a file."""
+    own = root / "notebooks" / f"{name}.ipynb"
+    return [own] if profile == OWN else [own, parameter_file(root, profile, name)]
+
+
 def given(root: Path, profile: str, name: str) -> list[str]:
     """What papermill is told of a notebook's parameters: nothing but where pictures go, in the own profile."""
     if profile == OWN:
         return ["-p", "figures_dir", f"results/{OWN}/figures"]
-    return ["-f", str(_parameter_file(root, profile, name).relative_to(root))]
+    return ["-f", str(parameter_file(root, profile, name).relative_to(root))]
 
 
 def _named(there: list[str], asked: str, profile: str) -> str:
@@ -65,5 +71,6 @@ def _named(there: list[str], asked: str, profile: str) -> str:
     return found[0]
 
 
-def _parameter_file(root: Path, profile: str, name: str) -> Path:
+def parameter_file(root: Path, profile: str, name: str) -> Path:
+    """Where a profile other than the own one says a notebook's parameters."""
     return root / "params" / profile / f"{name}.yaml"

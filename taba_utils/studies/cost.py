@@ -19,7 +19,7 @@ from taba_utils.models import entry_of, load_model
 from taba_utils.report.parameters import Parameters
 from taba_utils.report.start import PROBE
 from taba_utils.studies.models import Models
-from taba_utils.studies.needs import NEEDS, PAIRED, Need, distinct, evaluations, needs, tensors
+from taba_utils.studies.needs import NEEDS, Need, Shared, distinct, evaluations, needs, tensors
 
 _measured: dict[tuple, tuple[float, int]] = {}
 
@@ -156,13 +156,12 @@ def tell(notebook: str, p: Parameters, models: Models, probe: float) -> None:
 
 def _held(models: Models, need: Need) -> int:
     """Evaluations of a need that the cache spares, as far as they are samplings and inversions of the seed's images."""
-    work, _, kind = need.work.partition(" ")
-    if work not in ("sample", "invert") or kind not in ("", PAIRED) or need.model not in models:
+    work = need.work
+    if not isinstance(work, Shared) or work.convention or work.exact or need.model not in models:
         return 0
     whole_shards = SHARD_SIZE * math.ceil(need.images / SHARD_SIZE)
-    paired = kind == PAIRED
-    r = models.trajectories(need.model, need.seed, whole_shards, need.num_steps, paired=paired)
-    return r.held(need.images)[work == "invert"] * need.evaluations
+    r = models.trajectories(need.model, need.seed, whole_shards, need.num_steps, paired=work.paired)
+    return r.held(need.images)[work.inverted] * need.evaluations
 
 
 def _in_hand(unique: Iterable[Need], entries: Mapping[str, Any], device: str) -> int:

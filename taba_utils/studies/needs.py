@@ -10,7 +10,20 @@ from taba_utils.studies.inversions_compared import ROWS
 from taba_utils.studies.own_pictures import methods
 from taba_utils.theory import replaced_steps
 
-PAIRED = "paired"  # images 0 and 1 share a condition: other trajectories than those of notebook 02
+
+@dataclass(frozen=True)
+class Shared:
+    """What `Trajectories` computes and keeps: images, or their latents.
+
+    Attributes:
+        inverted: latents, in `convention`, with the sampler's own ε in the first `exact` steps.
+        paired: images 0 and 1 share a condition, and so on: other trajectories than those of notebook 02.
+    """
+
+    inverted: bool = False
+    convention: str | None = None
+    exact: int = 0
+    paired: bool = False
 
 
 @dataclass(frozen=True)
@@ -19,7 +32,8 @@ class Need:
 
     Attributes:
         model: its name.
-        work: what is computed. Needs of the same model, work, seed and T share their images through the cache.
+        work: what is computed, in words if only one notebook computes it. Needs of the same model, work, seed and T
+            share their images through the cache.
         seed, num_steps: of the trajectories; T.
         images: how many.
         evaluations: of an image.
@@ -27,7 +41,7 @@ class Need:
     """
 
     model: str
-    work: str
+    work: str | Shared
     seed: int
     num_steps: int
     images: int
@@ -86,10 +100,22 @@ def _pairs(p: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
     return ((name, seed) for name in names for seed in p["seeds"])
 
 
-def _trip(model: str, seed: int, steps: int, images: int, kind: str = "") -> Iterator[Need]:
-    """Sampling, and inversion in the model's own convention."""
-    yield Need(model, f"sample {kind}", seed, steps, images, steps)
-    yield Need(model, f"invert {kind}", seed, steps, images, steps)
+def _trip(
+    model: str, seed: int, steps: int, images: int, convention: str | None = None, paired: bool = False
+) -> Iterator[Need]:
+    """Sampling, and inversion in a convention; None: the model's own."""
+    yield Need(model, Shared(paired=paired), seed, steps, images, steps)
+    yield Need(model, Shared(True, convention, paired=paired), seed, steps, images, steps)
+
+
+def _exact_trips(
+    model: str, seed: int, steps: int, images: int, percentages: Iterable[float]
+) -> Iterator[Need]:
+    """Sampling in pairs of one condition, and inversions with exact first steps."""
+    exact = _exact_steps(percentages, steps)
+    yield Need(model, Shared(paired=True), seed, steps, images, steps, kept=1 + exact[-1])
+    for k in exact:
+        yield Need(model, Shared(True, "target", k, paired=True), seed, steps, images, steps - k, kept=1)
 
 
 def _round_trip(p: Mapping[str, Any]) -> Iterator[Need]:
@@ -129,14 +155,14 @@ def _places(p: Mapping[str, Any]) -> Iterator[Need]:
 
 def _errors(p: Mapping[str, Any]) -> Iterator[Need]:
     for name, seed in _pairs(p):
-        yield Need(name, "sample ", seed, p["num_steps"], p["num_images"], p["num_steps"])
+        yield Need(name, Shared(), seed, p["num_steps"], p["num_images"], p["num_steps"])
         yield Need(name, "04: watched", seed, p["num_steps"], p["num_images"], 2 * p["num_steps"], kept=0)
 
 
 def _interpolations(p: Mapping[str, Any]) -> Iterator[Need]:
     steps, pairs = p["num_steps"], p["num_pairs"]
     for name, seed in _pairs(p):
-        yield from _trip(name, seed, steps, 2 * pairs, PAIRED)
+        yield from _trip(name, seed, steps, 2 * pairs, paired=True)
         yield Need(name, "05: between", seed, steps, pairs, (2 * p["num_weights"] - 2) * steps)
         yield Need(name, "05: row by row", seed, steps, pairs, 2 * steps)
 
@@ -156,17 +182,15 @@ def _assignments(p: Mapping[str, Any]) -> Iterator[Need]:
             yield from _trip(name, seed, steps, p["num_images"])
 
 
-def _exact_steps(p: Mapping[str, Any]) -> list[int]:
-    return replaced_steps([0, *p["percentages"]], p["num_steps"])
+def _exact_steps(percentages: Iterable[float], num_steps: int) -> list[int]:
+    return replaced_steps([0, *percentages], num_steps)
 
 
 def _first_steps(p: Mapping[str, Any]) -> Iterator[Need]:
-    steps, images, exact = p["num_steps"], p["num_images"], _exact_steps(p)
-    starts = len(exact) + 1
+    steps, images = p["num_steps"], p["num_images"]
+    starts = len(_exact_steps(p["percentages"], steps)) + 1
     for name, seed in _pairs(p):
-        yield Need(name, f"sample {PAIRED}", seed, steps, images, steps, kept=1 + exact[-1])
-        for k in exact:
-            yield Need(name, f"{k} exact", seed, steps, images, steps - k, kept=1)
+        yield from _exact_trips(name, seed, steps, images, p["percentages"])
         yield Need(name, "08: sampled again", seed, steps, p["num_reconstructions"], starts * steps)
         yield Need(name, "08: halfway", seed, steps, images // 2, starts * steps)
         yield Need(name, "08: edits", seed, steps, p["num_edits"], starts * steps)
@@ -181,12 +205,11 @@ def _training(p: Mapping[str, Any]) -> Iterator[Need]:
 
 
 def _why(p: Mapping[str, Any]) -> Iterator[Need]:
-    steps, images, exact = p["num_steps"], p["num_images"], _exact_steps(p)
+    steps, images = p["num_steps"], p["num_images"]
+    exact = _exact_steps(p["percentages"], steps)
     for name, seed in _pairs(p):
         yield from _trip(name, seed, steps, images)
-        yield Need(name, f"sample {PAIRED}", seed, steps, images, steps, kept=1 + exact[-1])
-        for k in exact:
-            yield Need(name, f"{k} exact", seed, steps, images, steps - k, kept=1)
+        yield from _exact_trips(name, seed, steps, images, p["percentages"])
         yield Need(name, "10: forward, levels, rounding", seed, steps, images, 2 * steps + 4 * exact[-1])
 
 
