@@ -12,7 +12,7 @@ from taba_utils.report.start import COST
 from taba_utils.studies import cost as costs
 from taba_utils.studies.cost import Cost, cost_of, seconds_an_evaluation
 from taba_utils.studies.models import Models
-from taba_utils.studies.needs import Need, needs, tensors
+from taba_utils.studies.needs import Need, Shared, needs, tensors
 from taba_utils.studies.triples import triples
 from taba_utils.trajectories import Trajectories
 
@@ -69,7 +69,8 @@ def test_what_the_cache_holds_is_subtracted_and_a_full_cache_is_not_timed(tmp_pa
 def test_exact_steps_keep_the_samplers_predictions():
     p = P | {"percentages": [0, 50], "num_reconstructions": 2, "num_edits": 2}
     kept = {need.work: need.kept for need in needs("08_first_inversion_steps", p)}
-    assert (kept["sample paired"], kept["0 exact"], kept["2 exact"]) == (1 + 2, 1, 1)
+    sampled, inverted = Shared(paired=True), [Shared(True, "target", k, paired=True) for k in (0, 2)]
+    assert (kept[sampled], *map(kept.get, inverted)) == (1 + 2, 1, 1)
     assert tensors([Need("a", "sample ", 0, 4, 3, 4), Need("a", "watched", 0, 4, 3, 8, kept=0)]) == {"a": 3}
 
 
