@@ -1,4 +1,4 @@
-"""`python -m workflow paper --profile mini 02 05`, `python -m workflow test`, `python -m workflow reference`."""
+"""`python -m workflow paper --profile mini 02 05`, `python -m workflow test`, `python -m workflow reference`, `... address`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from workflow import selection
+from workflow.address import write_address
 from workflow.run import paper
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +36,9 @@ def _commands(asked: argparse.Namespace, root: Path) -> bool:
         return paper(root, asked.profile, asked.notebooks, shlex.split(asked.parameters), asked.jobs)
     if asked.command == "test":
         return test(root, asked.jobs)
+    if asked.command == "address":
+        print("\n".join(str(path.relative_to(root)) for path in write_address(root)) or "nothing to change")
+        return True
     from workflow.reference import reference  # the package is heavy, and a wrong name should be told at once
 
     return reference(root, asked.jobs)
@@ -65,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     two = commands.add_parser("test", help="unit tests, then notebooks against the reference numbers")
     three = commands.add_parser("reference", help="run notebooks in place, write references/ and figures/")
+    commands.add_parser("address", help="make badges, links and Colab cells from pyproject.toml's Repository")
     for command in (one, two, three):
         command.add_argument("--jobs", type=_at_least_one, default=2, help="notebooks at a time")
     return parser
