@@ -41,14 +41,15 @@ def copy_notebooks(folder: str | Path) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0, or 2 where the folder cannot be used."""
-    parser = argparse.ArgumentParser(prog="taba-notebooks", description="Copy taba's notebooks into a folder.")
+    parser = argparse.ArgumentParser("taba-notebooks", description="Copy taba's notebooks into a folder.")
     parser.add_argument("folder", metavar="DIR", help="holds no notebooks/ yet; made if needed")
     try:
         notebooks = copy_notebooks(parser.parse_args(arguments).folder)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{len(list(notebooks.glob('*.ipynb')))} notebooks are in {notebooks}. Next: jupyter lab {notebooks}")
+    count = len(list(notebooks.glob("*.ipynb")))
+    print(f"{count} notebooks are in {notebooks}. Next: jupyter lab {notebooks}")
     return 0
 
 

@@ -80,7 +80,9 @@ def with_address(notebook: NotebookNode, file: str, address: str | None, version
     made.cells[0].source = _with_badge(made.cells[0].source, file, address)
     colab = [cell for cell in made.cells if cell.cell_type == "code" and '"google.colab"' in cell.source]
     if len(colab) != 1:
-        raise ValueError(f"a notebook must have one cell that asks for google.colab, got {len(colab)} in {file}")
+        raise ValueError(
+            f"a notebook must have one cell that asks for google.colab, got {len(colab)} in {file}"
+        )
     colab[0].source = _install(colab[0].source, address, version)
     results = f"{address}/blob/main/RESULTS.md" if address else "../RESULTS.md"
     for cell in made.cells:
