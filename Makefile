@@ -29,7 +29,7 @@ paper: $(READY) ## run NOTEBOOKS (all) of PROFILE (mini), JOBS (2) at a time; PA
 test: $(READY) ## unit tests, then every notebook against the reference numbers
 	@$(BIN)/python -m workflow test --jobs $(JOBS)
 
-test-%: $(READY) ## tests of a marker: test-browser (Chromium), test-site, test-cluster (SLURM of its own, as root)
+test-%: $(READY) ## tests of a marker: browser (Chromium), site, cluster (SLURM of its own, as root), wheel
 	$(BIN)/python -m pytest -s -m $* tests
 
 site: $(READY) ## build the site with its playground into site/; open site/index.html

@@ -7,6 +7,6 @@ import lazy_loader
 
 from taba_utils.cache import sources as _sources  # noqa: F401 - reads the source before any of it is imported
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

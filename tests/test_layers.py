@@ -9,7 +9,7 @@ import taba_utils
 
 ROOT = Path(taba_utils.__file__).parent
 LAYERS = """
-    cache.sources
+    cache.sources notebooks
     schedule interactive devices
     conditions
     denoiser

@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 
 from workflow import selection
+from workflow.address import write_address
 from workflow.graph import paper
 from workflow.plan import Part, fill
 from workflow.run import papermill, run, say
@@ -47,6 +48,9 @@ def _commands(asked: argparse.Namespace, root: Path) -> bool:
     if asked.command == "paper":
         options = shlex.split(asked.parameters)
         return paper(root, asked.profile, asked.notebooks, options, asked.jobs, cluster=asked.cluster)
+    if asked.command == "address":
+        print("\n".join(str(path.relative_to(root)) for path in write_address(root)) or "nothing to change")
+        return True
     from workflow.reference import reference  # the package is heavy, and a wrong name should be told at once
 
     return reference(root, asked.jobs)
@@ -98,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     three = commands.add_parser("reference", help="run notebooks in place, write references/ and figures/")
     four = commands.add_parser("playground", help="build the page that runs two minis in a browser")
     four.add_argument("folder", nargs="?", default="site/playground", help="where to: %(default)s")
+    commands.add_parser("address", help="make badges, links and Colab cells from pyproject.toml's Repository")
     for command in (one, two, three):
         command.add_argument("--jobs", type=_at_least_one, default=2, help="notebooks at a time")
     four = commands.add_parser("notebook", help="a job of the graph: one notebook")

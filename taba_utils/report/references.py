@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from taba_utils.notebooks import SOURCE as REPOSITORY
 from taba_utils.report.effects import Effect, Estimate
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 NEUTRAL = {
     "device",
     "batch_size",
@@ -89,7 +89,7 @@ def compare(found: Findings, profile: str | None, notebook: str) -> str:
 
 
 def reference_places(profile: str, notebook: str) -> list[Path]:
-    """Where a reference may lie: `references/` of this folder, of the folders above it, of the repository.
+    """Where a reference may lie: `references/` of this folder, of the folders above it, of the package or repository.
 
     The first file that is there is read. A new one is written to the first place.
     """
