@@ -37,6 +37,9 @@ lab: $(READY) ## open the notebooks; LAB='--no-browser --allow-root'
 reference: $(READY) ## run the notebooks in place, write references/, figures/ and RESULTS.md, measure tolerances
 	@$(BIN)/python -m workflow reference --jobs $(JOBS)
 
+slides: $(READY) ## notebooks 00 to 03 as slides in results/slides/; fetches reveal.js and MathJax once
+	@$(BIN)/python -m workflow slides
+
 lint: $(READY) ## format, rules and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -52,4 +55,4 @@ lock: ## pin the newest versions that work together
 clean: ## remove what the commands above made, but for the environment
 	rm -rf results build
 
-.PHONY: help setup paper test test-browser lab reference lint lock clean
+.PHONY: help setup paper test test-browser lab reference slides lint lock clean

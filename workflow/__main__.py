@@ -1,4 +1,4 @@
-"""`python -m workflow paper --profile mini 02 05`, `python -m workflow test`, `python -m workflow reference`."""
+"""`python -m workflow paper --profile mini 02 05`, and the commands `test`, `reference` and `slides`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ def _commands(asked: argparse.Namespace, root: Path) -> bool:
         return paper(root, asked.profile, asked.notebooks, shlex.split(asked.parameters), asked.jobs)
     if asked.command == "test":
         return test(root, asked.jobs)
+    if asked.command == "slides":
+        from workflow.slides import slides  # nbconvert, which no other command needs
+
+        return slides(root)
     from workflow.reference import reference  # the package is heavy, and a wrong name should be told at once
 
     return reference(root, asked.jobs)
@@ -65,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     two = commands.add_parser("test", help="unit tests, then notebooks against the reference numbers")
     three = commands.add_parser("reference", help="run notebooks in place, write references/ and figures/")
+    commands.add_parser("slides", help="notebooks as slides that need no network, in results/slides/")
     for command in (one, two, three):
         command.add_argument("--jobs", type=_at_least_one, default=2, help="notebooks at a time")
     return parser

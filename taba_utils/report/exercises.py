@@ -6,7 +6,7 @@ import functools
 import math
 import tomllib
 from collections.abc import Callable
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 Task = dict[str, Any]
@@ -50,7 +50,7 @@ def assess(name: str, answer: Any = ...) -> str:
 
 @functools.cache
 def _tasks() -> dict[str, Task]:
-    return tomllib.loads(resources.files(__package__).joinpath("exercises.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((Path(__file__).parent / "exercises.toml").read_text(encoding="utf-8"))
 
 
 def _expected(task: Task) -> str:
@@ -117,9 +117,10 @@ def _check_number(task: Task, answer: Any) -> str:
 def _check_numbers(task: Task, answer: Any) -> str:
     if isinstance(answer, str) or _as_number(answer) is not None or not hasattr(answer, "__iter__"):
         return _mistyped(task, answer)
-    values = [_as_number(value) for value in answer]
-    if None in values or len(values) != len(task["answer"]):
-        return f"expected {_expected(task)}, got {len(values)} entries"
+    entries = list(answer)
+    values = [value for value in map(_as_number, entries) if value is not None]
+    if not len(entries) == len(values) == len(task["answer"]):
+        return f"expected {_expected(task)}, got {len(entries)} entries"
     pairs = zip(values, task["answer"], strict=True)
     offs = [_off(value, right, task["tolerance"], task.get("unit")) for value, right in pairs]
     wrong = [f"number {place} {off}" for place, off in enumerate(offs, start=1) if off]
