@@ -42,6 +42,9 @@ lab: $(READY) ## open the notebooks; LAB='--no-browser --allow-root'
 reference: $(READY) ## run the notebooks in place, write references/, figures/ and RESULTS.md, measure tolerances
 	@$(BIN)/python -m workflow reference --jobs $(JOBS)
 
+slides: $(READY) ## notebooks 00 to 03 as slides in results/slides/; fetches reveal.js and MathJax once
+	@$(BIN)/python -m workflow slides
+
 lint: $(READY) ## format, rules and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -57,4 +60,4 @@ lock: ## pin the newest versions that work together
 clean: ## remove what the commands above made, but for the environment
 	rm -rf results build site
 
-.PHONY: help setup paper test site lab reference lint lock clean
+.PHONY: help setup paper test site lab reference slides lint lock clean

@@ -19,6 +19,7 @@ from .models import load_model as load_model
 from .pictures import encode_pictures as encode_pictures
 from .report import Run as Run
 from .report import start as start
+from .report.exercises import exercise as exercise
 from .schedule import Schedule as Schedule
 from .studies import study as study
 from .studies.cost import cost as cost

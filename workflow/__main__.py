@@ -51,6 +51,10 @@ def _commands(asked: argparse.Namespace, root: Path) -> bool:
     if asked.command == "address":
         print("\n".join(str(path.relative_to(root)) for path in write_address(root)) or "nothing to change")
         return True
+    if asked.command == "slides":
+        from workflow.slides import slides  # nbconvert, which no other command needs
+
+        return slides(root)
     from workflow.reference import reference  # the package is heavy, and a wrong name should be told at once
 
     return reference(root, asked.jobs)
@@ -103,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     four = commands.add_parser("playground", help="build the page that runs two minis in a browser")
     four.add_argument("folder", nargs="?", default="site/playground", help="where to: %(default)s")
     commands.add_parser("address", help="make badges, links and Colab cells from pyproject.toml's Repository")
+    commands.add_parser("slides", help="notebooks as slides that need no network, in results/slides/")
     for command in (one, two, three):
         command.add_argument("--jobs", type=_at_least_one, default=2, help="notebooks at a time")
     four = commands.add_parser("notebook", help="a job of the graph: one notebook")
