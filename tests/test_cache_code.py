@@ -83,7 +83,8 @@ def test_an_edit_of_the_package_changes_the_key_if_it_can_change_a_result(worksh
     with edited(workshop, "ddim.py", "end**0.5 * image +", "end**0.5 * 1.0 * image +"):
         assert costs(workshop) == 2 * 2 * 4
     code = [json.loads(path.read_text())["code"].keys() for path in (workshop / "cache").glob("*/key.json")]
-    images = {"conditions", "ddim", "denoiser", "models.gaussian", "observers", "schedule", "trajectories"}
+    images = {"conditions", "ddim", "denoiser", "evaluation", "models.gaussian", "observers", "schedule"}
+    images |= {"trajectories"}
     latents = images | {"inversion.base", "inversion.naive"}
     assert {frozenset(keys) for keys in code} == {
         frozenset(f"taba_utils.{name}" for name in names) for names in (images, latents)

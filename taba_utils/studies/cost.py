@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import resource
 import sys
@@ -19,7 +20,7 @@ from taba_utils.models import entry_of, load_model
 from taba_utils.report.parameters import Parameters
 from taba_utils.report.start import PROBE
 from taba_utils.studies.models import Models
-from taba_utils.studies.needs import NEEDS, Need, Shared, distinct, evaluations, needs, tensors
+from taba_utils.studies.needs import Need, Shared, distinct, evaluations, needs, tensors
 
 _measured: dict[tuple, tuple[float, int]] = {}
 
@@ -146,12 +147,8 @@ def seconds_an_evaluation(denoiser: Denoiser, batch_size: int, probe: float) -> 
 
 def tell(notebook: str, p: Parameters, models: Models, probe: float) -> None:
     """Print the line with which a notebook begins; nothing for a notebook whose needs are not known."""
-    if notebook[:2] not in NEEDS:
-        return
-    try:
+    with contextlib.suppress(ValueError):
         print(f"cost: {cost_of(needs(notebook, p.as_dict()), p.as_dict(), models, probe=probe)}")
-    except ValueError as unknown:
-        print(f"cost: not known ({unknown})")
 
 
 def _held(models: Models, need: Need) -> int:
