@@ -31,6 +31,9 @@ test: $(READY) ## unit tests, then every notebook against the reference numbers
 test-browser: $(READY) ## notebook 00 in JupyterLab in headless Chromium (needs chromium and chromedriver)
 	$(BIN)/python -m pytest -m browser tests/test_browser.py
 
+bench: $(READY) ## speed and memory against peers, under ten minutes; BENCH='--rows round-trip' or --quick
+	@$(BIN)/python -m benchmarks $(BENCH)
+
 lab: $(READY) ## open the notebooks; LAB='--no-browser --allow-root'
 	$(BIN)/jupyter lab $(LAB) notebooks
 
@@ -52,4 +55,4 @@ lock: ## pin the newest versions that work together
 clean: ## remove what the commands above made, but for the environment
 	rm -rf results build
 
-.PHONY: help setup paper test test-browser lab reference lint lock clean
+.PHONY: help setup paper test test-browser bench lab reference lint lock clean
