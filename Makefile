@@ -29,12 +29,15 @@ paper: $(READY) ## run NOTEBOOKS (all) of PROFILE (mini), JOBS (2) at a time; PA
 test: $(READY) ## unit tests, then every notebook against the reference numbers
 	@$(BIN)/python -m workflow test --jobs $(JOBS)
 
-test-%: $(READY) ## tests of a marker: browser (Chromium), site, cluster (SLURM of its own, as root), wheel
+test-%: $(READY) ## tests of a marker: browser (Chromium), site, cluster (SLURM of its own, as root), wheel, bench
 	$(BIN)/python -m pytest -s -m $* tests
 
 site: $(READY) ## build the site with its playground into site/; open site/index.html
 	$(BIN)/sphinx-build -W --keep-going -q -d build/doctrees docs site
 	@$(BIN)/python -m workflow playground site/playground
+
+bench: $(READY) ## speed and memory against peers, under ten minutes; BENCH='--rows round-trip' or --quick
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 lab: $(READY) ## open the notebooks; LAB='--no-browser --allow-root'
 	$(BIN)/jupyter lab $(LAB) notebooks
@@ -60,4 +63,4 @@ lock: ## pin the newest versions that work together
 clean: ## remove what the commands above made, but for the environment
 	rm -rf results build site
 
-.PHONY: help setup paper test site lab reference slides lint lock clean
+.PHONY: help setup paper test bench site lab reference slides lint lock clean
