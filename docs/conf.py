@@ -85,9 +85,8 @@ def methods() -> str:
 
 
 def benchmarks() -> str:
-    """The pages that `make bench` wrote, if it has been run."""
-    pages = sorted((ROOT / "benchmarks" / "results").glob("*.md"))
-    return "\n\n".join(page.read_text(encoding="utf-8") for page in pages) or "No results are committed yet."
+    """The page that `make bench` writes."""
+    return (ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8")
 
 
 def playground() -> str:
