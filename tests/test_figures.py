@@ -122,7 +122,7 @@ def test_a_slider_is_plain_html_with_a_picture_for_each_value_and_a_label():
     slider = interactive.explore(lambda value: figures.style.new_figure(1, 1), [10, 20], "T")
     html = slider._repr_html_()
     assert repr(slider) == "a slider over T = 10, 20"
-    assert html.count("data:image/png;base64,") == 2 and html.count(" hidden") == 1
+    assert html.count("data:image/webp;base64,") == 2 and html.count(" hidden") == 1
     assert "<label>T = <output>10</output>" in html and 'alt="T = 20"' in html
 
 
