@@ -71,7 +71,6 @@ if not MATHJAX.exists():  # the one thing that is fetched, once: whoever reads t
             MATHJAX.parent.mkdir(parents=True, exist_ok=True)
             MATHJAX.write_bytes(package.extractfile("package/es5/tex-svg.js").read())
 
-REPOSITORY = "https://github.com/taba-companion/taba/blob/main/"
 BADGE = re.compile(r"!\[Open in Colab\]\(https://colab[^)]*\.svg\)")
 FIGURE = re.compile(r'figures\.save\(.*?f?"(\w+?)_?[{"]', re.DOTALL)
 
@@ -126,10 +125,8 @@ def keep_outputs_apart(app) -> None:
 def as_on_the_site(app, docname: str, content: list[str]) -> None:
     """Badges, which are pictures on another host, become words; links to the repository become links to pages."""
     text = BADGE.sub("Open in Colab", content[0])
-    if docname.startswith("notebooks/"):
-        text = re.sub(rf"\]\({REPOSITORY}(?:docs/)?", "](../", text)
-    if docname == "index" and not (HERE / "lessons" / "index.md").exists():
-        text = text.replace("lessons/index\n", "")
+    if docname.startswith("lessons/"):
+        text = text.replace("](../../notebooks/", "](../notebooks/")
     content[0] = re.sub(r"\]\((\.\./)?docs/", r"](\1", text)
 
 
