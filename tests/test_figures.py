@@ -119,7 +119,9 @@ def test_a_bar_is_text_and_the_environment_turns_it_off(monkeypatch):
 
 
 def test_a_slider_is_plain_html_with_a_picture_for_each_value_and_a_label():
-    slider = interactive.explore(lambda value: figures.style.new_figure(1, 1, f"A figure of {value}."), [10, 20], "T")
+    slider = interactive.explore(
+        lambda value: figures.style.new_figure(1, 1, f"A figure of {value}."), [10, 20], "T"
+    )
     html = slider._repr_html_()
     assert repr(slider) == "a slider over T = 10, 20"
     assert html.count("data:image/webp;base64,") == 2 and html.count(" hidden") == 1

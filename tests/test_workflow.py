@@ -195,7 +195,7 @@ def test_a_notebook_waits_for_its_trajectories_and_a_job_that_fails_says_why_its
     command = ["paper", "--profile", "large", "--jobs", "1", "--cluster", str(tmp_path / "engine")]
     assert main(command, tmp_path) == 0
     cost, *lines = capfd.readouterr().out.splitlines()
-    assert cost.startswith("large: at most 8 network evaluations")
+    assert cost.startswith("large: at most 8 evaluations of networks")
     assert [line.split(":")[0] for line in lines] == ["mini-adm-s, seed 0, T = 2, images 0 to 1", "02_waits"]
     assert main([*command, "--parameters", "-p device nowhere"], tmp_path) == 1
     failed, silent = capfd.readouterr().err.splitlines()

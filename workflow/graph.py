@@ -18,6 +18,7 @@ from workflow.run import say
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"
 PROFILES = Path(__file__).parent / "profiles"
+PATIENCE = 20  # seconds that jobs have to end
 EVERY_TIME = ["--forceall", "--keep-going", "--nolock", "--rerun-incomplete", "--scheduler", "greedy"]
 
 
@@ -113,15 +114,22 @@ def _followed(
             _print_news(folder, told)
     finally:
         if process.poll() is None:
-            os.killpg(
-                process.pid, signal.SIGINT
-            )  # of Snakemake and its jobs; those of a cluster are cancelled
-            process.wait()
+            _end(process)
     _print_news(folder, told)
     silent = [name for name in names if not {f"{name}.done", f"{name}.failed"} & told.keys()]
     if silent:
         say(False, f"{', '.join(silent)}: not run, or ended without a word (more in {log.name})")
     return process.returncode == 0
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End Snakemake and its jobs; those of a cluster are cancelled. Whoever does not listen is killed."""
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _print_news(folder: Path, told: dict[str, str]) -> None:
