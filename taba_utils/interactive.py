@@ -6,6 +6,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -45,21 +46,24 @@ class Slider:
     Attributes:
         name: of the quantity that the slider moves.
         values: of the quantity, one a picture.
+        texts: alternative texts of the pictures.
         pictures: as WebP files hold them, which noise makes smaller than PNG files.
     """
 
     name: str
     values: Sequence[int]
+    texts: Sequence[str]
     pictures: Sequence[bytes]
 
     def __repr__(self) -> str:
         return f"a slider over {self.name} = {', '.join(map(str, self.values))}"
 
     def _repr_html_(self) -> str:
+        shown = zip(self.values, self.texts, self.pictures, strict=True)
         images = "".join(
-            f'<img style="max-width: 100%" alt="{self.name} = {value}" src="data:image/webp;base64,'
-            f'{b64encode(picture).decode()}"{" hidden" if i else ""}>'
-            for i, (value, picture) in enumerate(zip(self.values, self.pictures, strict=True))
+            f'<img style="max-width: 100%" data-value="{value}" alt="{escape(f"{self.name} = {value}. {text}")}" '
+            f'src="data:image/webp;base64,{b64encode(picture).decode()}"{" hidden" if i else ""}>'
+            for i, (value, text, picture) in enumerate(shown)
         )
         return (
             f"<div><label>{self.name} = <output>{self.values[0]}</output><br>"
@@ -71,14 +75,16 @@ class Slider:
 MOVED = (
     "const all = [...this.closest('div').querySelectorAll('img')];"
     "all.forEach((image, i) => { image.hidden = i != this.value; });"
-    "this.previousElementSibling.previousElementSibling.value = all[this.value].alt.split(' = ')[1];"
+    "this.previousElementSibling.previousElementSibling.value = all[this.value].dataset.value;"
 )
 """What the slider does when it is moved: one picture is shown, and its value stands in the label."""
 
 
 def explore(draw: Callable[[int], Figure], values: Sequence[int], name: str) -> Slider:
     """A slider over `values` that shows the figure of each."""
-    return Slider(name, list(values), [_webp(draw(value)) for value in values])
+    drawn = [draw(value) for value in values]
+    texts = [str(figure.get_label()) for figure in drawn]
+    return Slider(name, list(values), texts, [_webp(figure) for figure in drawn])
 
 
 def _webp(figure: Figure) -> bytes:

@@ -125,7 +125,7 @@ def test_a_slider_is_plain_html_with_a_picture_for_each_value_and_a_label():
     html = slider._repr_html_()
     assert repr(slider) == "a slider over T = 10, 20"
     assert html.count("data:image/webp;base64,") == 2 and html.count(" hidden") == 1
-    assert "<label>T = <output>10</output>" in html and 'alt="T = 20"' in html
+    assert "<label>T = <output>10</output>" in html and 'alt="T = 20. A figure of 20."' in html
 
 
 def test_bars_stand_in_the_order_of_the_models():

@@ -135,7 +135,10 @@ def test_the_notebooks_are_pages_in_order_with_all_their_pictures(site, pages):
     for name in NOTEBOOKS:
         cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
         outputs = [output for cell in cells for output in cell.get("outputs", [])]
-        shown = sum("image/png" in output.get("data", {}) for output in outputs)
+        data = [output.get("data", {}) for output in outputs]
+        shown = sum("image/png" in one for one in data) + sum(
+            "".join(one.get("text/html", "")).count("<img") for one in data if "image/png" not in one
+        )
         assert len(pages[site / "notebooks" / f"{name}.html"].pictures) == shown
 
 
