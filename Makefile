@@ -17,7 +17,7 @@ help: ## say what there is
 setup: $(READY) ## make the environment in VENV (.venv) with PYTHON (python3)
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "taba needs Python 3.11 or newer, $(PYTHON) is " + sys.version)'
-	@echo "installing $$(wc -l < requirements.lock) pinned packages into $(VENV): about two minutes, 6 GB"
+	@echo "installing $$(wc -l < requirements.lock) pinned packages into $(VENV): some minutes, 7 GB"
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/$(PIP) install -r requirements.lock
 	@$(VENV)/$(PIP) install --no-deps -e .
