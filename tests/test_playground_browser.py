@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from playground_numbers import numbers
 from selenium.webdriver.common.keys import Keys
 from test_browser import open_chromium, wait_for
 
@@ -116,27 +117,18 @@ def numbers_of_python(
     options = {"ground_truth": keep, "replace_first": exact_first} if exact_first else {}
     latent = taba.invert(denoiser, image, schedule, label, convention=convention, **options).latent
     pixels, plain = denoiser.decode(image), metrics.plain_mask(denoiser.decode(image))
-    areas = metrics.per_area_statistics(noise, latent, metrics.pool_mask(plain, denoiser.shape))
 
     def distance_from(start, condition):
         drawn = denoiser.decode(taba.sample(denoiser, start, schedule, condition).image)
         return metrics.mean_absolute_error(drawn, pixels)
 
     edits = {"edit_noise": noise, "edit_latent": latent} if edit_label is not None else {}
-    numbers = {
-        "noise_std": noise.std(correction=0).item(),
-        "noise_correlation": metrics.spatial_autocorrelation(noise).item(),
-        "plain_share": plain.double().mean().item(),
-        "latent_std_plain": areas.std_plain,
-        "latent_std_rest": areas.std_rest,
-        "latent_correlation": metrics.spatial_autocorrelation(latent).item(),
-        "error": metrics.mean_absolute_error(latent, noise),
-        "error_plain": areas.error_plain,
-        "error_rest": areas.error_rest,
+    expected = {
+        **numbers(noise, latent, plain),
         "again": distance_from(latent, label),
         **{key: distance_from(start, edit_label) for key, start in edits.items()},
     }
-    return {key: value for key, value in numbers.items() if np.isfinite(value)}
+    return {key: value for key, value in expected.items() if np.isfinite(value)}
 
 
 @pytest.mark.parametrize("name", MODELS)
