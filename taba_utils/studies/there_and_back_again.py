@@ -16,6 +16,8 @@ from taba_utils.studies.models import Models
 
 AREAS = ("error_plain", "error_rest", "std_plain", "std_rest")
 
+EXPLORED = 4  # images of the slider
+
 
 @dataclass(frozen=True)
 class RoundTrip:
@@ -61,11 +63,14 @@ def latents_by_num_steps(
 
 
 def explore(models: Models, name: str, *, num_images: int, steps_grid: Sequence[int]) -> interactive.Slider:
-    """A slider over T that shows the round trip of the first seed."""
+    """A slider over T that shows the round trip of the first images of the first seed."""
 
     def draw(num_steps: int) -> Figure:
         trip = round_trip(models, name, num_images=num_images, num_steps=num_steps)
-        return figures.round_trip(trip.noise, trip.image, trip.latent, pixels=trip.pixels)
+        noise, image, latent, pixels = (
+            x[:EXPLORED] for x in (trip.noise, trip.image, trip.latent, trip.pixels)
+        )
+        return figures.round_trip(noise, image, latent, pixels=pixels)
 
     return interactive.explore(draw, steps_grid, "T")
 
