@@ -89,7 +89,7 @@ def explore(draw: Callable[[int], Figure], values: Sequence[int], name: str) -> 
 
 def _webp(figure: Figure) -> bytes:
     file = BytesIO()
-    figure.savefig(file, format="webp", dpi=45, bbox_inches="tight", pil_kwargs={"quality": 40})
+    figure.savefig(file, format="webp", dpi=60, bbox_inches="tight", pil_kwargs={"quality": 60})
     return file.getvalue()
 
 

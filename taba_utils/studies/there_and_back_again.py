@@ -16,8 +16,6 @@ from taba_utils.studies.models import Models
 
 AREAS = ("error_plain", "error_rest", "std_plain", "std_rest")
 
-EXPLORED = 4  # images of the slider
-
 
 @dataclass(frozen=True)
 class RoundTrip:
@@ -34,6 +32,11 @@ class RoundTrip:
     latent: torch.Tensor
     pixels: torch.Tensor
     prompts: tuple[str, ...]
+
+    def first(self, count: int) -> RoundTrip:
+        """The same of the first images."""
+        parts = (x[:count] for x in (self.noise, self.image, self.latent, self.pixels, self.prompts))
+        return RoundTrip(*parts)
 
 
 def round_trip(models: Models, name: str, *, num_images: int, num_steps: int | None = None) -> RoundTrip:
@@ -67,10 +70,8 @@ def explore(models: Models, name: str, *, num_images: int, steps_grid: Sequence[
 
     def draw(num_steps: int) -> Figure:
         trip = round_trip(models, name, num_images=num_images, num_steps=num_steps)
-        noise, image, latent, pixels = (
-            x[:EXPLORED] for x in (trip.noise, trip.image, trip.latent, trip.pixels)
-        )
-        return figures.round_trip(noise, image, latent, pixels=pixels)
+        trip = trip.first(4)
+        return figures.round_trip(trip.noise, trip.image, trip.latent, pixels=trip.pixels)
 
     return interactive.explore(draw, steps_grid, "T")
 
