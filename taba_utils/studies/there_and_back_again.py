@@ -35,8 +35,13 @@ class RoundTrip:
 
     def first(self, count: int) -> RoundTrip:
         """The same of the first images."""
-        parts = (x[:count] for x in (self.noise, self.image, self.latent, self.pixels, self.prompts))
-        return RoundTrip(*parts)
+        return RoundTrip(
+            self.noise[:count],
+            self.image[:count],
+            self.latent[:count],
+            self.pixels[:count],
+            self.prompts[:count],
+        )
 
 
 def round_trip(models: Models, name: str, *, num_images: int, num_steps: int | None = None) -> RoundTrip:
