@@ -41,7 +41,7 @@ def progress(**options: Any) -> tqdm:
 
 @dataclass(frozen=True)
 class Slider:
-    """Pictures drawn beforehand, and a slider that chooses one: it works in a saved notebook and on a page.
+    """A slider that chooses one of several pictures. The pictures are drawn beforehand; no kernel is needed to move it.
 
     Attributes:
         name: of the quantity that the slider moves.
