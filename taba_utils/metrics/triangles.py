@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -86,19 +87,18 @@ def _joint(shares: torch.Tensor) -> torch.Tensor:
     return (shares[0][:, None] * shares[1] * shares[2][rest.clamp(min=0)]).where(rest >= 0, 0)
 
 
-def _angles(*corners: torch.Tensor) -> torch.Tensor:
-    """Degrees at each of three corners, (N, D) each to (N, 3)."""
-    return torch.stack([_angle(corners[i], corners[i - 2], corners[i - 1]) for i in range(3)], dim=1)
-
-
-def _angle(corner: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Degrees at a corner, (N, D) each to (N,); exact near 0 and 180 too (Kahan)."""
-    u, v = (_unit(end - corner) for end in (first, second))
-    return torch.rad2deg(2 * torch.atan2((u - v).norm(dim=1), (u + v).norm(dim=1)))
-
-
-def _unit(x: torch.Tensor) -> torch.Tensor:
-    length = x.norm(dim=1, keepdim=True)
-    if not bool((length > 0).all()):
+def _angles(image: torch.Tensor, noise: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+    """Degrees at each of three corners, (N, D) each to (N, 3), from the lengths of the sides."""
+    opposite = torch.stack([(a - b).norm(dim=1) for a, b in pairwise((noise, latent, image, noise))])
+    if not bool((opposite > 0).all()):
         raise ValueError("noise, image and latent must be three different points, got two that coincide")
-    return x / length
+    return torch.stack([_angle(opposite[i], opposite[i - 2], opposite[i - 1]) for i in range(3)], dim=1)
+
+
+def _angle(opposite: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Degrees between two sides, (N,) each to (N,); needle-like triangles too (Kahan, "Miscalculating area and angles")."""
+    long, short = torch.maximum(first, second), torch.minimum(first, second)
+    excess = torch.where(short >= opposite, opposite - (long - short), short - (long - opposite))
+    above = (long - short + opposite) * excess.clamp(min=0)
+    below = (long + (short + opposite)) * (long - opposite + short).clamp(min=0)
+    return torch.rad2deg(2 * torch.atan2(above.sqrt(), below.sqrt()))
