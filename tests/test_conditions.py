@@ -151,3 +151,13 @@ def test_judges_take_no_text_for_a_list_of_letters(tmp_path):
     judge = judges.load_judge("mini-clip")
     with pytest.raises(ValueError, match="inputs must be tensors or lists of texts, got the text 'cat'"):
         remembered(judge.text_similarity, pixels, "cat", cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mini-dit", "mini-if"])
+def test_without_a_condition_the_null_condition_is_taken_and_said(name):
+    with pytest.warns(UserWarning, match=f"{name} got no condition: every image takes the null condition"):
+        images(taba.load_model(name), None)
+    with pytest.raises(
+        ValueError, match=f"condition must be given to {name} with guidance_scale 2, got None"
+    ):
+        images(taba.load_model(name, guidance_scale=2), None)

@@ -60,7 +60,7 @@ def vq(**more: Any) -> VQModel:
     torch.manual_seed(1)
     down, up = BLOCKS
     return VQModel(
-        latent_channels=3, num_vq_embeddings=64, block_out_channels=(8, 16), norm_num_groups=4,
+        latent_channels=3, num_vq_embeddings=4, block_out_channels=(8, 16), norm_num_groups=4,
         down_block_types=down, up_block_types=up, **more,
     ).eval()  # fmt: skip
 

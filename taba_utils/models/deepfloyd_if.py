@@ -65,7 +65,7 @@ class TextUNet(Guided):
 
     def predict_conditional(self, x: torch.Tensor, timestep: torch.Tensor, condition) -> torch.Tensor:
         """ε_θ(x, t, c), (N, C, H, W)."""
-        told = self.conditions(condition, len(x))
+        told = None if condition is None else self.conditions(condition, len(x))
         prompts = [""] * len(x) if told is None else told
         states = self._hidden_states(prompts).to(self.unet.dtype)
         return self.to_noise(x, timestep, predict(self.unet, x, timestep, encoder_hidden_states=states))

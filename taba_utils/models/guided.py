@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 
+from taba_utils.conditions import Condition
 from taba_utils.models.chain import Chained
 
 
@@ -27,6 +29,24 @@ class Guided(Chained):
     @abstractmethod
     def predict_conditional(self, x: torch.Tensor, timestep: torch.Tensor, condition) -> torch.Tensor:
         """ε_θ(x, t, c), (N, C, H, W); None is the null condition."""
+
+    def conditions(self, condition: Condition, n: int) -> Any:
+        """The condition of n images; without one, a warning that the null condition stands in for it.
+
+        Raises:
+            ValueError: as `Denoiser.conditions`; no condition where w is not 1.
+        """
+        if condition is None and self.guidance_scale != 1:
+            raise ValueError(
+                f"condition must be given to {self.name} with guidance_scale {self.guidance_scale:g}, got None"
+            )
+        if condition is None:
+            warnings.warn(
+                f"{self.name} got no condition: every image takes the null condition; "
+                "denoiser.sample_condition(n) draws conditions as noise is drawn",
+                stacklevel=4,
+            )
+        return super().conditions(condition, n)
 
     def predict_noise(self, x: torch.Tensor, timestep: torch.Tensor, condition=None) -> torch.Tensor:
         """Guided ε, (N, C, H, W); without a condition, ε(x, t, null)."""
