@@ -28,6 +28,15 @@ def is_live() -> bool:
     return bool(kernel.get_parent("shell").get("metadata"))
 
 
+_share: Callable[[], float] | None = None
+
+
+def of_the_whole(share: Callable[[], float] | None) -> None:
+    """From now on each bar says which share of the whole work is done, in [0, 1]; None: no bar says so."""
+    global _share
+    _share = share
+
+
 def progress(**options: Any) -> tqdm:
     """A text bar of tqdm, with tqdm's options, that people see after three seconds. A headless run shows none.
 
@@ -35,8 +44,14 @@ def progress(**options: Any) -> tqdm:
     """
     from tqdm import tqdm
 
+    class Bar(tqdm):
+        @property
+        def format_dict(self) -> Any:
+            told = super().format_dict
+            return told | {"postfix": f"{min(1.0, _share()):.0%} of all"} if _share else told
+
     shown: dict[str, Any] = {} if is_live() else {"disable": True}  # given, it would overrule the environment
-    return tqdm(delay=3, leave=False, file=sys.stdout, **shown, **options)
+    return Bar(delay=3, leave=False, file=sys.stdout, **shown, **options)
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,11 @@ def test_without_a_notebook_and_a_terminal_nobody_watches(monkeypatch):
 def test_a_bar_is_text_and_the_environment_turns_it_off(monkeypatch):
     monkeypatch.setattr(interactive, "is_live", lambda: True)
     bar = interactive.progress(total=3)
-    assert type(bar) is tqdm.std.tqdm and not bar.disable
+    assert type(bar).mro()[1] is tqdm.std.tqdm and not bar.disable
+    interactive.of_the_whole(lambda: 0.42)
+    assert "42% of all" in str(bar)
+    interactive.of_the_whole(None)
+    assert "of all" not in str(bar)
     code = "from taba_utils import interactive as i; i.is_live = lambda: True; print(i.progress(total=3).disable)"
     run = [sys.executable, "-c", code]
     assert subprocess.check_output(run, env=os.environ | {"TQDM_DISABLE": "1"}, text=True) == "True\n"

@@ -16,6 +16,7 @@ import torch
 from taba_utils.cache import SHARD_SIZE
 from taba_utils.ddim import network_step, sampling_moves, walk
 from taba_utils.denoiser import Denoiser
+from taba_utils.interactive import of_the_whole
 from taba_utils.models import entry_of, load_model
 from taba_utils.report.parameters import Parameters
 from taba_utils.report.start import PROBE
@@ -146,9 +147,15 @@ def seconds_an_evaluation(denoiser: Denoiser, batch_size: int, probe: float) -> 
 
 
 def tell(notebook: str, p: Parameters, models: Models, probe: float) -> None:
-    """Print the line with which a notebook begins; nothing for a notebook whose needs are not known."""
+    """Print the line with which a notebook begins, and let bars say which share of its evaluations is done.
+
+    Nothing happens for a notebook whose needs are not known.
+    """
     with contextlib.suppress(ValueError):
-        print(f"cost: {cost_of(needs(notebook, p.as_dict()), p.as_dict(), models, probe=probe)}")
+        told = cost_of(needs(notebook, p.as_dict()), p.as_dict(), models, probe=probe)
+        most = sum(told.evaluations.values())
+        of_the_whole((lambda: models.evaluations / most) if most else None)
+        print(f"cost: {told}")
 
 
 def _held(models: Models, need: Need) -> int:
