@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PROFILE ?= mini
 JOBS ?= 2
-export PARAMETERS CLUSTER
+export PARAMETERS CLUSTER FORCE
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := bin/pip --quiet --disable-pip-version-check
@@ -21,7 +21,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(VENV)/$(PIP) install --no-deps -e .
 	@touch $@
 
-paper: $(READY) ## run NOTEBOOKS (all) of PROFILE (mini), JOBS (2) at a time; PARAMETERS='-p device cuda', CLUSTER=slurm; writes results/ only
+paper: $(READY) ## run what is not up to date of NOTEBOOKS (all) of PROFILE (mini), JOBS (2) at a time; FORCE=1: all; PARAMETERS='-p device cuda', CLUSTER=slurm; writes results/ only
 	@$(BIN)/python -m workflow paper --profile "$(PROFILE)" --jobs $(JOBS) $(NOTEBOOKS)
 
 test: $(READY) ## unit tests, then every notebook against the reference numbers

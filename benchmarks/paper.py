@@ -24,7 +24,7 @@ def cold_over_warm(quick: bool) -> Counted:
 
 def _seconds(cache: str, notebooks: list[str]) -> float:
     began = time.perf_counter()
-    command = [sys.executable, "-m", "workflow", "paper", "--profile", "mini", *notebooks]
+    command = [sys.executable, "-m", "workflow", "paper", "--profile", "mini", "--force", *notebooks]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "TABA_CACHE": cache}, check=True)
     return time.perf_counter() - began
 

@@ -62,6 +62,26 @@ def test_the_own_profile_runs_the_notebooks_own_cells_and_writes_results_only(ro
     assert sorted(path.name for path in (root / "results" / "mini").iterdir()) == [".jobs", "01_good.ipynb"]
 
 
+def test_what_is_up_to_date_is_not_run_again_unless_it_changed_or_is_forced(root, capsys):
+    def again(*options):
+        main(["paper", "01", *options], root)
+        return capsys.readouterr().out
+
+    result = root / "results" / "mini" / "01_good.ipynb"
+    assert again().startswith("01_good: ")
+    before = result.stat().st_mtime_ns
+    assert again().startswith("01_good: up to date (")
+    assert result.stat().st_mtime_ns == before
+    for change in (
+        lambda: write(root / "references" / "mini" / "01_good.json", PARAMETERS),
+        lambda: result.unlink(),
+    ):
+        change()
+        assert "up to date" not in again()
+    assert "up to date" not in again("--parameters", "-p num_images 3")
+    assert "up to date" not in again("--parameters", "-p num_images 3", "--force")
+
+
 def test_another_profile_runs_what_its_files_say_and_more_may_be_given(root):
     options = ["--profile", "large", "--parameters", "-p num_images 8"]
     assert main(["paper", "notebooks/01_good.ipynb", *options], root) == 0

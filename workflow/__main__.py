@@ -47,7 +47,8 @@ def _commands(asked: argparse.Namespace, root: Path) -> bool:
         return job(asked)
     if asked.command == "paper":
         options = shlex.split(asked.parameters)
-        return paper(root, asked.profile, asked.notebooks, options, asked.jobs, cluster=asked.cluster)
+        told = {"cluster": asked.cluster, "force": asked.force}
+        return paper(root, asked.profile, asked.notebooks, options, asked.jobs, **told)
     if asked.command == "address":
         print("\n".join(str(path.relative_to(root)) for path in write_address(root)) or "nothing to change")
         return True
@@ -101,6 +102,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("notebooks", nargs="*", help="names, numbers or paths; none: all of the profile")
     one.add_argument(
         "--cluster", default=os.environ.get("CLUSTER", ""), help="slurm, or a folder with a Snakemake profile"
+    )
+    forced = os.environ.get("FORCE", "") not in ("", "0")
+    one.add_argument(
+        "--force", action="store_true", default=forced, help="run notebooks that are up to date, too"
     )
     two = commands.add_parser("test", help="unit tests, then notebooks against the reference numbers")
     three = commands.add_parser("reference", help="run notebooks in place, write references/ and figures/")

@@ -19,7 +19,10 @@ from workflow.run import say
 SNAKEFILE = Path(__file__).parent / "Snakefile"
 PROFILES = Path(__file__).parent / "profiles"
 PATIENCE = 20  # seconds that jobs have to end
-EVERY_TIME = ["--forceall", "--keep-going", "--nolock", "--rerun-incomplete", "--scheduler", "greedy"]
+EVERY_TIME = [
+    *("--keep-going", "--nolock", "--rerun-incomplete", "--scheduler", "greedy"),
+    *("--rerun-triggers", "mtime", "params"),
+]
 
 
 def paper(
@@ -30,8 +33,12 @@ def paper(
     jobs: int = 2,
     environment: Mapping[str, str] | None = None,
     cluster: str = "",
+    force: bool = False,
 ) -> bool:
     """Run the notebooks of a profile; executed copies and pictures go to results/<profile>/.
+
+    A notebook that ran to its end before is left as it is, unless its source, its parameters, its references or the
+    package have changed.
 
     Args:
         root: folder of the repository.
@@ -41,6 +48,7 @@ def paper(
         jobs: how many run at a time.
         environment: variables besides those of this process.
         cluster: a folder of workflow/profiles, or the path of another Snakemake profile; "": this machine.
+        force: run the notebooks again that are up to date.
 
     Returns:
         Whether every notebook ran to its end. A notebook that lacks something (weights, a device, pictures) does
@@ -65,8 +73,10 @@ def paper(
         print(cost(root, profile, names, here=not cluster), flush=True)
     folder = root / "results" / profile / ".jobs"
     folder.mkdir(parents=True, exist_ok=True)
+    gone = [name for name in names if not (folder.parent / f"{name}.ipynb").exists()]
     for path in [*folder.glob("*.done"), *folder.glob("*.failed"), *folder.glob("*.log")]:
-        path.unlink()
+        if force or path.suffix != ".done" or path.stem in gone:
+            path.unlink()
     run = {"root": str(root), "profile": profile, "notebooks": names, "parameters": [*parameters]}
     (folder / "run.json").write_text(json.dumps(run | {"threads": threads}))
     told = [
@@ -103,7 +113,8 @@ def _followed(
     command: Sequence[str], folder: Path, names: Sequence[str], environment: Mapping[str, str]
 ) -> bool:
     """Run Snakemake, and print the line of each job as it ends. No job outlives this call."""
-    told: dict[str, str] = {}
+    told = {path.name: path.stat().st_mtime_ns for path, _ in _lines(folder)}
+    before = dict(told)
     with (folder / "snakemake.txt").open("w") as log:
         process = subprocess.Popen(
             command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
@@ -116,6 +127,9 @@ def _followed(
         if process.poll() is None:
             _end(process)
     _print_news(folder, told)
+    for path, line in _lines(folder):
+        if path.stem in names and before.get(path.name) == told[path.name]:
+            say(True, f"{path.stem}: up to date ({line.removeprefix(path.stem).lstrip(': ')})")
     silent = [name for name in names if not {f"{name}.done", f"{name}.failed"} & told.keys()]
     if silent:
         say(False, f"{', '.join(silent)}: not run, or ended without a word (more in {log.name})")
@@ -132,17 +146,18 @@ def _end(process: subprocess.Popen) -> None:
         process.wait()
 
 
-def _print_news(folder: Path, told: dict[str, str]) -> None:
-    """Print what jobs have written since the last time."""
+def _print_news(folder: Path, told: dict[str, int]) -> None:
+    """Print what jobs have written since the last time; `told` holds when each file was written."""
     for path, line in _lines(folder):
-        if told.get(path.name) != line:
-            told[path.name] = line
+        written = path.stat().st_mtime_ns
+        if told.get(path.name) != written:
+            told[path.name] = written
             say(path.suffix == ".done", line)
 
 
 def _lines(folder: Path) -> Iterator[tuple[Path, str]]:
     """The last line of each job that has ended."""
-    for path in [*folder.glob("*.done"), *folder.glob("*.failed")]:
+    for path in sorted([*folder.glob("*.done"), *folder.glob("*.failed")]):
         lines = path.read_text(errors="replace").strip().splitlines()
         if lines:
             yield path, lines[-1]

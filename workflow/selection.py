@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+PACKAGE = Path(__file__).resolve().parents[1] / "taba_utils"
 OWN = "mini"  # the profile that the notebooks' own parameters cells are
 LONGEST = (
     "08_first_inversion_steps",
@@ -51,9 +52,16 @@ def chosen(root: Path, profile: str, asked: Sequence[str]) -> list[str]:
 
 
 def sources(root: Path, profile: str, name: str) -> list[Path]:
-    """The files that say what a notebook's run is: itself, and its parameters if they have a file."""
-    own = root / "notebooks" / f"{name}.ipynb"
-    return [own] if profile == OWN else [own, parameter_file(root, profile, name)]
+    """The files that a run of a notebook follows from: itself, its parameters and references, the package."""
+    found = [root / "notebooks" / f"{name}.ipynb", root / "references" / profile / f"{name}.json"]
+    if profile != OWN:
+        found.append(parameter_file(root, profile, name))
+    return [*(path for path in found if path.exists()), *package()]
+
+
+def package() -> list[Path]:
+    """Code, data and weights of the package."""
+    return sorted(path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".pyc")
 
 
 def given(root: Path, profile: str, name: str) -> list[str]:
