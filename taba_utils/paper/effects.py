@@ -19,6 +19,12 @@ TOWARDS_NOISE = {"DreamSim": 1, "LPIPS": 1, "SSIM": -1, "DINO": -1, "CLIP-T sour
 """Measure -> sign of its move from the edit of a latent to the edit of the noise, as the paper has it."""
 
 
+def stands_for(statement: str, model: str) -> str:
+    """The paper's model whose value stands beside that of an embedded one."""
+    name = EMBEDDED.get(model, model)
+    return STANDS_IN.get(int(statement[0]), {}).get(name, name) if statement[0].isdigit() else name
+
+
 def cell(number: int, model: str, **keys: Any) -> float:
     """One number of Tab. `number`; NaN where the table has no such cell.
 

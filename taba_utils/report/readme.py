@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from taba_utils import paper
+from taba_utils.paper.effects import stands_for
 from taba_utils.report.effects import UNDECIDED, statements
 from taba_utils.report.results import (
     Answer,
@@ -51,7 +52,7 @@ def readme_markdown(root: Path) -> str:
         own = {one.effect.model: one for one in found.values() if one.effect.statement == id}
         cells = " | ".join(_cell(own[model]) if model in own else "-" for model in models)
         table.append(f"| {short} ({statements()[id].where}) | {cells} |")
-    caption = f"*Profile `{profile}`: estimate ± half of its 95% interval (paper). A star: undecided after Holm's correction.*"
+    caption = f"*Profile `{profile}`: estimate ± half of its 95% interval (paper). A star: undecided after Holm's correction. Tab. 6 has ADM-64 in the place of ADM-32, and a scale of its own.*"
     return "\n".join([*lines, "", *table, "", caption])
 
 
@@ -74,7 +75,7 @@ def write_results(root: Path) -> None:
 
 def _line(question: str, one: Answer) -> str:
     effect = one.effect
-    name, printed = paper.EMBEDDED[effect.model], number(effect.paper)
+    name, printed = stands_for(effect.statement, effect.model), number(effect.paper)
     found = f"{ROWS[effect.statement]}: {effect.estimate} for {effect.model}"
     return f"- **{question}** {found} ({name} in the paper: {printed}). {one.verdict.capitalize()}."
 
