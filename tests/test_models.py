@@ -139,7 +139,7 @@ def test_conditions_depend_on_seed_and_image_alone(name):
 
 def test_a_class_that_there_is_not_is_refused():
     with pytest.raises(ValueError, match=r"condition must hold classes 0\.\.9 or their names \(.*\), got 10"):
-        taba.load_model("mini-dit").predict_noise(torch.zeros(1, 4, 8, 8), torch.tensor(0.0), [10])
+        taba.load_model("mini-dit").predict_noise(torch.zeros(1, 4, 16, 16), torch.tensor(0.0), [10])
 
 
 def test_mini_if_reads_its_prompts():
