@@ -36,7 +36,7 @@ def reference(root: Path, jobs: int = 2) -> bool:
     update = new | {"TABA_REFERENCE": "update"}
     if not _one_by_one([_in_place(root, name, scratch, update) for name in names], root):
         return False
-    if not paper(root, parameters=["-p", "figures_dir", "figures"], jobs=jobs, environment=new):
+    if not paper(root, parameters=["-p", "figures_dir", "figures"], jobs=jobs, environment=new, force=True):
         return False
     write_results(root)
     widening = other | OLDER | {"TABA_REFERENCE": "tolerance"}

@@ -7,12 +7,12 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "taba_utils"
 OWN = "mini"  # the profile that the notebooks' own parameters cells are
-LONGEST = (
-    "08_first_inversion_steps",
-    "09_training_dynamics",
+FIRST = (
+    "02_latents_vs_noise",  # samples the most images: the others find theirs in the cache
     "05_interpolation",
+    "08_first_inversion_steps",
     "06_editing_diversity",
-    "02_latents_vs_noise",
+    "09_training_dynamics",
 )
 
 
@@ -34,7 +34,7 @@ def notebooks(root: Path, profile: str = OWN) -> list[str]:
 
 
 def chosen(root: Path, profile: str, asked: Sequence[str]) -> list[str]:
-    """Names of the notebooks that were asked for, the longest first: two at a time then end together.
+    """Names of the notebooks that were asked for, first those of `FIRST`, the longest: two at a time then end together.
 
     Args:
         root: folder of the repository.
@@ -46,9 +46,7 @@ def chosen(root: Path, profile: str, asked: Sequence[str]) -> list[str]:
     """
     there = notebooks(root, profile)
     names = [_named(there, one, profile) for one in asked] or there
-    return sorted(
-        dict.fromkeys(names), key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST)
-    )
+    return sorted(dict.fromkeys(names), key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
 
 
 def sources(root: Path, profile: str, name: str) -> list[Path]:
