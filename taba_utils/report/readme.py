@@ -76,8 +76,10 @@ def write_results(root: Path) -> None:
 def _line(question: str, one: Answer) -> str:
     effect = one.effect
     name, printed = stands_for(effect.statement, effect.model), number(effect.paper)
+    low, high = effect.estimate.low, effect.estimate.high
     found = f"{ROWS[effect.statement]}: {effect.estimate} for {effect.model}"
-    return f"- **{question}** {found} ({name} in the paper: {printed}). {one.verdict.capitalize()}."
+    corrected = " after Holm's correction" if one.verdict == UNDECIDED and not low <= 0 <= high else ""
+    return f"- **{question}** {found} ({name} in the paper: {printed}). {one.verdict.capitalize()}{corrected}."
 
 
 def _cell(one: Answer) -> str:
