@@ -30,8 +30,8 @@ def test_evaluations_gflop_and_disk_follow_from_the_parameters_alone():
     told = taba.cost("02_latents_vs_noise", P | {"models": ["mini-adm", "mini-dit"]}, probe=0)
     made = 2 * 70 * 2 * 4
     assert told.evaluations == {"mini-adm": made, "mini-dit": made}
-    assert told.gflop == pytest.approx(made * (0.27 + 0.06))
-    assert told.disk == 2 * 70 * 2 * 4 * (3 * 32 * 32 + 4 * 8 * 8)
+    assert told.gflop == pytest.approx(made * (0.27 + 0.14))
+    assert told.disk == 2 * 70 * 2 * 4 * (3 * 32 * 32 + 4 * 16 * 16)
     assert (told.minutes, told.memory, told.held) == (None, None, 0)
     assert str(told) == "at most 2,240 evaluations of networks (370 GFLOP); 3.7 MB on disk"
 

@@ -113,8 +113,8 @@ def _followed(
     command: Sequence[str], folder: Path, names: Sequence[str], environment: Mapping[str, str]
 ) -> bool:
     """Run Snakemake, and print the line of each job as it ends. No job outlives this call."""
-    told = {path.name: path.stat().st_mtime_ns for path, _ in _lines(folder)}
-    before = dict(told)
+    told = {path.name: line for path, line in _lines(folder)}
+    before = {path: path.stat().st_mtime_ns for path, _ in _lines(folder)}
     with (folder / "snakemake.txt").open("w") as log:
         process = subprocess.Popen(
             command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
@@ -127,11 +127,13 @@ def _followed(
         if process.poll() is None:
             _end(process)
     _print_news(folder, told)
-    for path, line in _lines(folder):
-        if path.stem in names and before.get(path.name) == told[path.name]:
-            say(True, f"{path.stem}: up to date ({line.removeprefix(path.stem).lstrip(': ')})")
-    silent = [name for name in names if not {f"{name}.done", f"{name}.failed"} & told.keys()]
-    if silent:
+    old = {path.stem: line for path, line in _lines(folder) if before.get(path) == path.stat().st_mtime_ns}
+    fresh = {Path(name).stem for name in told} - old.keys()
+    silent = [name for name in names if name not in fresh]
+    if process.returncode == 0:
+        for name in silent:
+            say(True, f"{name}: up to date ({old[name].removeprefix(name).lstrip(': ')})")
+    elif silent:
         say(False, f"{', '.join(silent)}: not run, or ended without a word (more in {log.name})")
     return process.returncode == 0
 
@@ -146,13 +148,15 @@ def _end(process: subprocess.Popen) -> None:
         process.wait()
 
 
-def _print_news(folder: Path, told: dict[str, int]) -> None:
-    """Print what jobs have written since the last time; `told` holds when each file was written."""
-    for path, line in _lines(folder):
-        written = path.stat().st_mtime_ns
-        if told.get(path.name) != written:
-            told[path.name] = written
-            say(path.suffix == ".done", line)
+def _print_news(folder: Path, told: dict[str, str]) -> None:
+    """Print what jobs have written since the last time. The line of a job that begins again is forgotten."""
+    found = {path.name: (path.suffix == ".done", line) for path, line in _lines(folder)}
+    for name in told.keys() - found.keys():
+        del told[name]
+    for name, (good, line) in found.items():
+        if told.get(name) != line:
+            told[name] = line
+            say(good, line)
 
 
 def _lines(folder: Path) -> Iterator[tuple[Path, str]]:

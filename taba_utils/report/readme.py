@@ -79,7 +79,9 @@ def _line(question: str, one: Answer) -> str:
     low, high = effect.estimate.low, effect.estimate.high
     found = f"{ROWS[effect.statement]}: {effect.estimate} for {effect.model}"
     corrected = " after Holm's correction" if one.verdict == UNDECIDED and not low <= 0 <= high else ""
-    return f"- **{question}** {found} ({name} in the paper: {printed}). {one.verdict.capitalize()}{corrected}."
+    return (
+        f"- **{question}** {found} ({name} in the paper: {printed}). {one.verdict.capitalize()}{corrected}."
+    )
 
 
 def _cell(one: Answer) -> str:
