@@ -33,7 +33,7 @@ def test_evaluations_gflop_and_disk_follow_from_the_parameters_alone():
     assert told.gflop == pytest.approx(made * (0.27 + 0.14))
     assert told.disk == 2 * 70 * 2 * 4 * (3 * 32 * 32 + 4 * 16 * 16)
     assert (told.minutes, told.memory, told.held) == (None, None, 0)
-    assert str(told) == "at most 2,240 evaluations of networks (370 GFLOP); 3.7 MB on disk"
+    assert str(told) == "at most 2,240 evaluations of networks (459 GFLOP); 4.6 MB on disk"
 
 
 def test_the_cost_of_a_missing_parameter_or_an_unknown_notebook_is_refused():
