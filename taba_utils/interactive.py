@@ -48,7 +48,7 @@ def progress(**options: Any) -> tqdm:
         @property
         def format_dict(self) -> Any:
             told = super().format_dict
-            return told | {"postfix": f"{min(1.0, _share()):.0%} of all"} if _share else told
+            return {**told, "postfix": f"{min(1.0, _share()):.0%} of all"} if _share else told
 
     shown: dict[str, Any] = {} if is_live() else {"disable": True}  # given, it would overrule the environment
     return Bar(delay=3, leave=False, file=sys.stdout, **shown, **options)
