@@ -57,6 +57,7 @@ def transformer(classes: int = 1000) -> DiTTransformer2DModel:
 
 
 def vq(**more: Any) -> VQModel:
+    """Of few codes: no latent of the tests lies between two of them, where rounding would choose."""
     torch.manual_seed(1)
     down, up = BLOCKS
     return VQModel(

@@ -130,10 +130,9 @@ def _followed(
     old = {path.stem: line for path, line in _lines(folder) if before.get(path) == path.stat().st_mtime_ns}
     fresh = {Path(name).stem for name in told} - old.keys()
     silent = [name for name in names if name not in fresh]
-    if process.returncode == 0:
-        for name in silent:
-            say(True, f"{name}: up to date ({old[name].removeprefix(name).lstrip(': ')})")
-    elif silent:
+    for name in silent if process.returncode == 0 else ():
+        say(True, f"{name}: up to date ({old[name].removeprefix(f'{name}: ')})")
+    if silent and process.returncode:
         say(False, f"{', '.join(silent)}: not run, or ended without a word (more in {log.name})")
     return process.returncode == 0
 

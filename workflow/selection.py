@@ -34,7 +34,7 @@ def notebooks(root: Path, profile: str = OWN) -> list[str]:
 
 
 def chosen(root: Path, profile: str, asked: Sequence[str]) -> list[str]:
-    """Names of the notebooks that were asked for, first those of `FIRST`, the longest: two at a time then end together.
+    """Names of the notebooks that were asked for, in the order in which they start. Those of `FIRST` are the longest.
 
     Args:
         root: folder of the repository.
@@ -50,11 +50,11 @@ def chosen(root: Path, profile: str, asked: Sequence[str]) -> list[str]:
 
 
 def sources(root: Path, profile: str, name: str) -> list[Path]:
-    """The files that a run of a notebook follows from: itself, its parameters and references, the package."""
+    """The files that a run of a notebook follows from, besides the package: itself, its parameters and references."""
     found = [root / "notebooks" / f"{name}.ipynb", root / "references" / profile / f"{name}.json"]
     if profile != OWN:
         found.append(parameter_file(root, profile, name))
-    return [*(path for path in found if path.exists()), *package()]
+    return [path for path in found if path.exists()]
 
 
 def package() -> list[Path]:

@@ -36,16 +36,17 @@ class Guided(Chained):
         Raises:
             ValueError: as `Denoiser.conditions`; no condition where w is not 1.
         """
-        if condition is None and self.guidance_scale != 1:
+        if condition is not None:
+            return super().conditions(condition, n)
+        if self.guidance_scale != 1:
             raise ValueError(
                 f"condition must be given to {self.name} with guidance_scale {self.guidance_scale:g}, got None"
             )
-        if condition is None:
-            warnings.warn(
-                f"{self.name} got no condition: every image takes the null condition; "
-                "denoiser.sample_condition(n) draws conditions as noise is drawn",
-                stacklevel=4,
-            )
+        warnings.warn(
+            f"{self.name} got no condition: every image takes the null condition; "
+            "denoiser.sample_condition(n) draws conditions as noise is drawn",
+            stacklevel=5,  # of this, the model's own `conditions`, `walk` and `sample`: the caller's line
+        )
         return super().conditions(condition, n)
 
     def predict_noise(self, x: torch.Tensor, timestep: torch.Tensor, condition=None) -> torch.Tensor:

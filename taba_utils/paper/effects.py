@@ -19,10 +19,10 @@ TOWARDS_NOISE = {"DreamSim": 1, "LPIPS": 1, "SSIM": -1, "DINO": -1, "CLIP-T sour
 """Measure -> sign of its move from the edit of a latent to the edit of the noise, as the paper has it."""
 
 
-def stands_for(statement: str, model: str) -> str:
-    """The paper's model whose value stands beside that of an embedded one."""
-    name = EMBEDDED.get(model, model)
-    return STANDS_IN.get(int(statement[0]), {}).get(name, name) if statement[0].isdigit() else name
+def stands_for(number: int, model: str) -> str:
+    """The model of Tab. `number` whose values stand beside those of a model; `model` as in `cell`."""
+    name = (EMBEDDED | REGISTRY).get(model, model)
+    return STANDS_IN.get(number, {}).get(name, name)
 
 
 def cell(number: int, model: str, **keys: Any) -> float:
@@ -36,9 +36,7 @@ def cell(number: int, model: str, **keys: Any) -> float:
     Raises:
         ValueError: the table has no such column.
     """
-    rows = table(number)
-    name = (EMBEDDED | REGISTRY).get(model, model)
-    name = STANDS_IN.get(number, {}).get(name, name)
+    rows, name = table(number), stands_for(number, model)
     for column, value in {"model": name, **keys}.items():
         if column not in rows:
             raise ValueError(f"Tab. {number} has the columns {list(rows)}, got {column!r}")

@@ -75,13 +75,18 @@ def write_results(root: Path) -> None:
 
 def _line(question: str, one: Answer) -> str:
     effect = one.effect
-    name, printed = stands_for(effect.statement, effect.model), number(effect.paper)
+    name, printed = stands_for(_table(effect.statement), effect.model), number(effect.paper)
     low, high = effect.estimate.low, effect.estimate.high
     found = f"{ROWS[effect.statement]}: {effect.estimate} for {effect.model}"
     corrected = " after Holm's correction" if one.verdict == UNDECIDED and not low <= 0 <= high else ""
     return (
         f"- **{question}** {found} ({name} in the paper: {printed}). {one.verdict.capitalize()}{corrected}."
     )
+
+
+def _table(statement: str) -> int:
+    """The number in a statement's id, which is the paper's table (of "F5a" the figure)."""
+    return int("".join(filter(str.isdigit, statement)))
 
 
 def _cell(one: Answer) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from taba_utils import paper
-from taba_utils.paper.effects import cell
+from taba_utils.paper.effects import cell, stands_for
 from taba_utils.report.effects import Effect, Estimate, statements, verdicts
 from taba_utils.report.references import stored_effects
 
@@ -211,7 +211,7 @@ def _cells(reference: dict) -> Iterator[str]:
             f"| {label} | {' | '.join(row.get(model, '-') for model in models)} |"
             for label, row in rows.items()
         ]
-        caption = f"**Tab. {table}, {TABLES[table]}**: ours ± half of the 95% interval over sets (the paper's {_stand_ins(models)})."
+        caption = f"**Tab. {table}, {TABLES[table]}**: ours ± half of the 95% interval over sets (the paper's {_stand_ins(int(table), models)})."
         yield caption
         yield "\n".join(lines)
 
@@ -226,8 +226,9 @@ def _as_printed(keys: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in keys.items() if key != "judge"}
 
 
-def _stand_ins(models: list[str]) -> str:
-    return ", ".join(paper.EMBEDDED.get(model, "none") for model in models)
+def _stand_ins(table: int, models: list[str]) -> str:
+    """The paper's models beside ours; a model that stands for none is "none"."""
+    return ", ".join(stands_for(table, model) if model in paper.EMBEDDED else "none" for model in models)
 
 
 def _effects(found: list[Answer]) -> str:
