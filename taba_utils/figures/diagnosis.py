@@ -98,7 +98,7 @@ def _triangles(axes, values: pd.DataFrame) -> None:
     draw_triangle(axes, "triangle", list(own))
     if control.min() > 0:
         axes.plot(*corners(*control)[2], "^", mec="0.2", mfc="none", ms=8, label=values.columns[1])
-    axes.legend(loc="upper center", ncols=2, columnspacing=0.5)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, columnspacing=0.5)
 
 
 def _bars(axes, places: Sequence[float], heights: Sequence[float], colours: Sequence) -> None:
