@@ -17,7 +17,9 @@ setup: $(READY) ## make the environment in VENV (.venv) with PYTHON (python3)
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "taba needs Python 3.11 or newer, $(PYTHON) is " + sys.version)'
 	@echo "installing $$(wc -l < requirements.lock) pinned packages into $(VENV): some minutes, 7 GB"
-	@$(PYTHON) -m venv $(VENV) && $(VENV)/$(PIP) install -r requirements.lock
+	@$(PYTHON) -m venv $(VENV) && cd $(VENV) && split -l 50 $(CURDIR)/requirements.lock pins-
+	@cd $(VENV) && printf '%s\n' pins-* | xargs -P 2 -n 1 $(PIP) install --no-deps -r && rm pins-*
+	@$(VENV)/$(PIP) install -r requirements.lock  # what this Python or system needs besides
 	@$(VENV)/$(PIP) install --no-deps -e .
 	@touch $@
 

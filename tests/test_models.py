@@ -19,9 +19,11 @@ SHIPPED = [name for name, entry in ZOO.items() if entry.weights in ("none needed
 CONDITIONAL = [name for name in SHIPPED if ZOO[name].condition != "none"]
 ASKED = {
     "mini-adm": {},
+    "mini-adm-1": {},
     "mini-adm-s": {},
     "mini-ldm": {},
     "mini-dit": {"class_labels": torch.zeros(1, dtype=torch.int64)},
+    "mini-dit-1": {"class_labels": torch.zeros(1, dtype=torch.int64)},
     "mini-if": {"encoder_hidden_states": torch.zeros(1, 12, 64)},
     "adm-32": {},
     "adm-64": {},
@@ -220,6 +222,14 @@ def test_a_source_of_another_kind_is_refused(name, expected, tmp_path):
     (tmp_path / "weights.pt").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=f"no weights of {name} in .*weights.pt: expected {expected}"):
         taba.load_model(name, source=tmp_path / "weights.pt")
+
+
+def test_a_training_seed_names_one_of_the_networks_that_were_trained_alike():
+    assert taba.models.trained_alike("mini-dit") == {0: "mini-dit", 1: "mini-dit-1"}
+    second = taba.load_model("mini-dit", training_seed=1)
+    assert second.name == "mini-dit-1" and second.digest != taba.load_model("mini-dit").digest
+    with pytest.raises(ValueError, match=r"training_seed must be one of \[0\] for mini-ldm, got 1"):
+        taba.load_model("mini-ldm", training_seed=1)
 
 
 def test_missing_weights_say_where_they_were_looked_for(tmp_path):

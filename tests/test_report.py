@@ -10,7 +10,7 @@ from scipy import stats
 from taba_utils.models.gaussian import half_plain
 from taba_utils.paper.effects import effect as papers_effect
 from taba_utils.report import Estimate, Run, references, statements, verdicts
-from taba_utils.report.readme import with_results, write_results
+from taba_utils.report.readme import readme_markdown, with_results, write_results
 from taba_utils.report.references import stored_effects
 from taba_utils.report.results import profile_of, results_markdown
 
@@ -291,6 +291,26 @@ def test_results_set_ours_beside_the_papers_and_judge_what_is_to_be_judged(tmp_p
     assert line.endswith("| 1 [0.752, 1.25] | 3 sets | 0.343 | agrees |")
     line = next(line for line in page.splitlines() if line.startswith("| 3e, mini-adm |"))
     assert line.endswith("| 2 images | 50% to 70% | - |")
+
+
+def test_results_say_whether_two_networks_of_one_kind_tell_the_same(tmp_path):
+    written_profile(tmp_path)
+    path, made = tmp_path / "references" / "mini" / "02_nb.json", run()
+    made.effects.clear()
+    for name, correlation, variance in (
+        ("mini-adm", 1.0, 0.5),
+        ("mini-adm-1", 2.0, -0.5),
+        ("mini-ldm", 1.0, 1.0),
+    ):
+        made.effect("2a", name, [correlation - 0.01, correlation, correlation + 0.01])
+        made.effect("4", name, [variance - 1, variance, variance + 1])
+    found = references.Findings({}, {}, {}, made.numbers, made.effects, made.resolutions, made.cells)
+    path.write_text(json.dumps(references._as_reference(found)))
+    page = results_markdown(tmp_path)
+    assert "Of 2 judged effects of mini-adm and mini-adm-1, 1 have the same sign in both." in page
+    assert "| 2a, mini-adm | 1 [0.975, 1.02] | 2 [1.98, 2.02] | 0.343 |" in page
+    said = "mini-adm-1, trained as mini-adm was from another seed, gives 1 of 2 judged effects the same sign."
+    assert readme_markdown(tmp_path).endswith(said)
 
 
 def test_results_quote_the_full_profile_once_it_is_there(tmp_path):

@@ -101,7 +101,8 @@ def stated(name: str, found: pd.DataFrame, wrong: tuple[int, ...] = (4, 2)) -> R
     sets = len(wrong)
     attracted = pd.DataFrame({"model": [name] * sets, "seed": range(sets), "wrong": wrong})
     attracted = attracted.assign(**{"least varied": [0.9, 0.7][:sets], "by chance": 0.25})
-    study.state(run, found, attracted, num_images=32)
+    same = pd.DataFrame({"model": name, "other": f"{name}-1", "share": [0.5, 0.4], "by chance": 1 / 32})
+    study.state(run, found, attracted, same, num_images=32)
     return run
 
 
@@ -123,7 +124,7 @@ def test_each_direction_at_each_T_is_an_effect_with_a_set_as_unit():
     assert means(run)["8, mini-adm, T = 5, noise to image"] == pytest.approx(0.5)
     assert len([name for name in run.effects if name.startswith("8,")]) == 2 * 4
     assert {effect.estimate.count for effect in run.effects.values()} == {2}
-    assert set(run.resolutions.values()) == {1 / 32, 1 / 2}
+    assert set(run.resolutions.values()) == {1 / 64, 1 / 32, 1 / 2}
 
 
 def test_of_pixel_models_the_paper_says_that_one_direction_alone_is_easy_and_that_steps_spoil_another():
@@ -141,7 +142,7 @@ def test_of_one_number_of_steps_nothing_is_said_over_steps(capsys):
 
 def test_of_latent_space_models_the_paper_says_no_difference(capsys):
     run = stated("mini-ldm", directions(0.8, 0.5, 0.2, 0.3, model="mini-ldm"))
-    assert {effect.statement for effect in run.effects.values()} == {"8", "8d"}
+    assert {effect.statement for effect in run.effects.values()} == {"8", "8d", "8e"}
     assert "8a, 8b and 8c are not stated for mini-ldm" in capsys.readouterr().out
 
 
@@ -172,16 +173,35 @@ def half(side: str) -> GaussianMixture:
     return GaussianMixture(variances)
 
 
+def networks(tmp_path, **sides: str) -> Models:
+    """Name -> the half on which its images vary."""
+    models = Models(list(sides), num_steps=5, seeds=[0, 3], cache_dir=tmp_path)
+    models._loaded = {name: half(side) for name, side in sides.items()}
+    return models
+
+
 def test_two_networks_that_agree_draw_the_same_image_from_the_same_noise(tmp_path):
-    options = {"num_images": 8, "num_steps": 5, "seeds": [0, 3], "cache_dir": tmp_path}
-    excess = study.same_noise_same_image(half("left"), half("left"), **options)
-    assert excess.to_dict() == {0: 1 - 1 / 8, 3: 1 - 1 / 8}
+    models = networks(tmp_path, one="left", other="left")
+    same = study.same_noise_same_image(models, [("one", "other")], num_images=8)
+    assert same.to_dict("list") == {
+        "model": ["one"] * 2, "other": ["other"] * 2, "seed": [0, 3], "share": [1, 1], "by chance": [1 / 8] * 2
+    }  # fmt: skip
 
 
 def test_two_networks_that_have_nothing_in_common_agree_by_chance(tmp_path):
-    options = {"num_images": 8, "num_steps": 5, "seeds": [0, 3], "cache_dir": tmp_path}
-    excess = study.same_noise_same_image(half("left"), half("right"), **options)
-    assert excess.tolist() == [0, 0]  # every image finds the other network's shortest
+    models = networks(tmp_path, one="left", other="right")
+    same = study.same_noise_same_image(models, [("one", "other")], num_images=8)
+    assert list(same["share"]) == [1 / 8, 1 / 8]  # every image finds the other network's shortest
+
+
+def test_networks_are_alike_if_family_shape_and_data_are():
+    names = ["mini-adm", "mini-adm-s", "mini-dit", "mini-adm-1", "mini-dit-1", "adm-64"]
+    assert study.alike(Models(names)) == [("mini-adm", "mini-adm-1"), ("mini-dit", "mini-dit-1")]
+
+
+def test_of_two_networks_the_share_above_chance_is_stated():
+    found = means(stated("mini-adm", directions(0.9, 0.8, 0.7, 0.6)))
+    assert found["8e, mini-adm, mini-adm-1"] == pytest.approx(0.45 - 1 / 32)
 
 
 def test_the_study_is_the_table_of_one_model(models, tmp_path):

@@ -9,10 +9,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "taba_utils"
 OWN = "mini"  # the profile that the notebooks' own parameters cells are
 FIRST = (
     "02_latents_vs_noise",  # samples the most images: the others find theirs in the cache
-    "05_interpolation",
     "08_first_inversion_steps",
     "06_editing_diversity",
+    "05_interpolation",
+    "03_where_latents_lie",
     "09_training_dynamics",
+    "11_inversions_compared",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def load_model(
     device: str | torch.device = "cpu",
     source: str | Path | None = None,
     *,
+    training_seed: int = 0,
     precision: str = "float32",
     **options: object,
 ) -> Denoiser:
@@ -41,6 +43,8 @@ def load_model(
             give the same numbers. On a GPU this switches off TensorFloat-32 of convolutions for the whole process:
             TensorFloat-32, PyTorch's default, keeps ten bits of the mantissa.
         source: folder, file or hub id of weights to use instead of the registered ones.
+        training_seed: of weights, batches and noise in the training: which one of the networks that were trained alike.
+            `load_model("mini-adm", training_seed=1)` is `load_model("mini-adm-1")`.
         precision: of matrix products and convolutions in the network, one of `PRECISIONS`: "float32"; "tf32"
             (TensorFloat-32, on a GPU); "bfloat16" or "float16" (autocast: norms and sums stay float32). Levels and
             states stay as they are. Precisions below float32 are first tried on a few images
@@ -52,13 +56,14 @@ def load_model(
             float32); where and how `from_pretrained` finds files (`local_files_only`, `cache_dir`, `variant`, ...).
 
     Raises:
-        ValueError: unknown name, an option that the model does not have, a value in a pipeline's files that is not
+        ValueError: unknown name, a training seed without a network, an option that the model does not have, a value in a pipeline's files that is not
             supported, weights that do not fit, a device that is not there, or a precision that moves the statistics of
             the latents.
         FileNotFoundError: the weights are not there; says where they were looked for and what to do.
     """
     places = devices(device)
     check_available(precision, places[0])
+    name = name if training_seed == 0 else _of_seed(str(name), training_seed)
     entry = None if source is None and _is_pipeline(name) else find_entry(str(name))
     if entry is None:
         openai = (Path(name).expanduser() / FLAGS).exists()
@@ -73,6 +78,25 @@ def load_model(
     if replicas:
         model.replicas = tuple(replicas)
     return model if precision == "float32" else in_precision(model, precision)
+
+
+def trained_alike(name: str) -> dict[int, str]:
+    """Training seed -> name of the network of the zoo that was trained as this one was, but for the seed."""
+    begin = f"{name}-"
+    seeds = {
+        int(other.removeprefix(begin)): other
+        for other in ZOO
+        if re.fullmatch(f"{re.escape(begin)}\\d+", other)
+    }
+    return {0: name} | (seeds if name in ZOO else {})
+
+
+def _of_seed(name: str, training_seed: int) -> str:
+    """Raises ValueError for a seed with which no network was trained."""
+    there = trained_alike(name)
+    if training_seed not in there:
+        raise ValueError(f"training_seed must be one of {sorted(there)} for {name}, got {training_seed!r}")
+    return there[training_seed]
 
 
 def _is_pipeline(name: str | Path) -> bool:

@@ -36,7 +36,10 @@ REGISTRY = {
 }  # fmt: skip
 """Name in `taba_utils.list_models()` -> model as the tables call it."""
 
-EMBEDDED = {"mini-adm": "ADM-32", "mini-ldm": "LDM", "mini-dit": "DiT", "mini-if": "IF"}
+EMBEDDED = {
+    "mini-adm": "ADM-32", "mini-adm-1": "ADM-32", "mini-ldm": "LDM", "mini-dit": "DiT", "mini-dit-1": "DiT",
+    "mini-if": "IF",
+}  # fmt: skip
 """Embedded model -> the paper's model that the embedded model stands for."""
 
 BETTER = {

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from taba_utils import paper
+from taba_utils.models import trained_alike
 from taba_utils.paper.effects import stands_for
 from taba_utils.report.effects import UNDECIDED, statements
 from taba_utils.report.results import (
     Answer,
     answers,
+    compared,
     number,
     profile_of,
     references,
     results_markdown,
+    same_sign,
     write_forest,
 )
 
@@ -44,16 +47,22 @@ BEGIN, END = "<!-- results: made by make reference -->", "<!-- end of results --
 def readme_markdown(root: Path) -> str:
     """The finding in five lines, and a table of ten statements, from the references in `root`."""
     profile = profile_of(root)
-    found = {one.effect.name: one for one in answers(references(root / "references" / profile))}
+    given = answers(references(root / "references" / profile))
+    found = {one.effect.name: one for one in given}
     lines = [_line(question, found[name]) for question, name in FINDING if name in found]
-    models = list(paper.EMBEDDED)
+    seconds = {other for name in paper.EMBEDDED for seed, other in trained_alike(name).items() if seed}
+    models = [name for name in paper.EMBEDDED if name not in seconds]
     table = [f"| δ (the paper says > 0) | {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
     for id, short in ROWS.items():
         own = {one.effect.model: one for one in found.values() if one.effect.statement == id}
         cells = " | ".join(_cell(own[model]) if model in own else "-" for model in models)
         table.append(f"| {short} ({statements()[id].where}) | {cells} |")
     caption = f"*Profile `{profile}`: estimate ± half of its 95% interval (paper). A star: undecided after Holm's correction. Tab. 6 has ADM-64 in the place of ADM-32, and a scale of its own.*"
-    return "\n".join([*lines, "", *table, "", caption])
+    alike = [
+        f"{second}, trained as {name} was from another seed, gives {same_sign(shared)} of {len(shared)} judged effects the same sign."
+        for name, second, shared in compared(given)
+    ]
+    return "\n".join([*lines, "", *table, "", caption, *(["", *alike] if alike else [])])
 
 
 def with_results(readme: str, results: str) -> str:

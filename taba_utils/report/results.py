@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from taba_utils import paper
+from taba_utils.models import trained_alike
 from taba_utils.paper.effects import cell, stands_for
 from taba_utils.report.effects import Effect, Estimate, statements, verdicts
 from taba_utils.report.references import stored_effects
@@ -27,7 +28,8 @@ How to read it:
   {count} verdicts of the profile (family-wise 95%). *undecided* is a result: no images are added because of it.
 - A statement without a verdict is a number for which the paper gives only a word.
 
-Intervals over noise say nothing about another network. [docs/experiments.md](docs/experiments.md) says how the networks were trained.
+Intervals over noise say nothing about another network. mini-adm-1 and mini-dit-1 are second networks, trained as mini-adm and mini-dit were from
+another seed; [a section](#second-networks) says whether they tell the same. [docs/experiments.md](docs/experiments.md) says how the networks were trained.
 
 ![Forest plot of all statements](figures/results.png)
 
@@ -109,7 +111,8 @@ def results_markdown(root: Path) -> str:
     """The whole of RESULTS.md, from the references in `root`."""
     profile = profile_of(root)
     head = HEAD.format(profile=profile, says=SAYS[profile], count=_count(root, profile)).rstrip()
-    blocks = [head, *_chapter(root, profile), "## Figures of the paper", _figures(root)]
+    blocks = [head, *_chapter(root, profile), *_second_networks(root, profile)]
+    blocks += ["## Figures of the paper", _figures(root)]
     if (root / "references" / OTHERS).is_dir():
         blocks += [OTHERS_HEAD.format(count=_count(root, OTHERS)).strip(), *_chapter(root, OTHERS)]
     return "\n\n".join(blocks) + "\n"
@@ -148,6 +151,44 @@ def _chapter(root: Path, profile: str) -> list[str]:
             [_effects(own)] if own else ["Exploratory: this notebook answers no statement of the paper."]
         )
     return blocks
+
+
+def compared(found: Sequence[Answer]) -> list[tuple[str, str, list[tuple[Effect, Effect]]]]:
+    """First network, second network, and the judged effects that both have; networks without any are left out."""
+    judged = {one.effect.name: one.effect for one in found if one.verdict}
+    rows = []
+    for name in dict.fromkeys(effect.model for effect in judged.values()):
+        for second in [other for seed, other in trained_alike(name).items() if seed]:
+            own = [effect for effect in judged.values() if effect.model == name]
+            both = [(one, replace(one, model=second).name) for one in own]
+            if shared := [(one, judged[other]) for one, other in both if other in judged]:
+                rows.append((name, second, shared))
+    return rows
+
+
+def same_sign(shared: Sequence[tuple[Effect, Effect]]) -> int:
+    """How many effects have the same sign in both networks."""
+    return sum(one.estimate.mean * other.estimate.mean > 0 for one, other in shared)
+
+
+def _second_networks(root: Path, profile: str) -> list[str]:
+    """What two networks of one kind tell alike, and what not."""
+    blocks = []
+    for name, second, shared in compared(answers(references(root / "references" / profile))):
+        apart = [(a, b) for a, b in shared if not _overlap(a.estimate, b.estimate)]
+        blocks.append(
+            f"Of {len(shared)} judged effects of {name} and {second}, {same_sign(shared)} have the same sign in both. The intervals of "
+            f"{len(apart)} do not overlap: there the networks differ by more than their noise{':' if apart else '.'}"
+        )
+        rows = [f"| {a.name} | {a.estimate} | {b.estimate} | {number(a.paper)} |" for a, b in apart]
+        if rows:
+            head = [f"| statement | {name} | {second} | paper |", "| --- | --- | --- | --- |"]
+            blocks.append("\n".join(head + rows))
+    return ["## Second networks", *blocks] if blocks else []
+
+
+def _overlap(a: Estimate, b: Estimate) -> bool:
+    return a.low <= b.high and b.low <= a.high
 
 
 def _figures(root: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations, product
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from taba_utils.denoiser import Denoiser
 from taba_utils.metrics import accuracy_over_divisions, assignment_accuracy
 from taba_utils.report import Run
 from taba_utils.studies.models import Models
-from taba_utils.studies.triples import Triples, all_seeds, triples
+from taba_utils.studies.triples import Triples, all_seeds, stored, triples
 
 DIRECTIONS = {
     "image to noise": ("image", "noise"),
@@ -90,44 +91,49 @@ def pool_sizes(
     return frame.sort_values("direction", key=lambda d: d.map([*DIRECTIONS].index), kind="stable")
 
 
+def alike(models: Models) -> list[tuple[str, str]]:
+    """Pairs of networks of one kind: same family, shape and training set. Each name with those after it."""
+    entries = [models.entry(name) for name in models]
+    return [
+        (a.name, b.name)
+        for a, b in combinations(entries, 2)
+        if (a.family, a.shape, a.training_set) == (b.family, b.shape, b.training_set)
+    ]
+
+
 def same_noise_same_image(
-    first: Denoiser,
-    second: Denoiser,
-    *,
-    num_images: int = 48,
-    num_steps: int = 50,
-    seeds: Sequence[int] = (0, 1, 2),
-    batch_size: int = 32,
-    cache_dir: str | Path | None = None,
-) -> pd.Series:
+    models: Models, pairs: Sequence[tuple[str, str]], *, num_images: int
+) -> pd.DataFrame:
     """Do two networks draw like images from the same noise (Sec. 4.3)?
 
-    Each image of either network looks for the nearest image of the other network.
+    Each image of either network looks for the nearest image of the other network. Conditional networks draw under
+    the same conditions.
 
     Args:
-        first, second: two networks of one kind; they hear the same conditions.
+        pairs: of `alike`.
+        num_images: per seed.
 
     Returns:
-        By seed: the share of images whose nearest image comes from the same noise, less 1/N, which guessing gives.
+        Columns model, other, seed, share (of images whose nearest image comes from the same noise), by chance (1/N,
+        which guessing gives).
     """
-    options = {"num_steps": num_steps, "seeds": seeds, "batch_size": batch_size, "cache_dir": cache_dir}
-    found = {}
-    for seed in seeds:
-        a, b = (
-            Models.of(one, **options).trajectories(one.name, seed, num_images).image(num_images)
-            for one in (first, second)
-        )
-        shares = assignment_accuracy(a, b), assignment_accuracy(b, a)
-        found[seed] = sum(shares) / 2 - 1 / num_images
-    return pd.Series(found).rename_axis("seed")
+    rows = []
+    for (first, second), seed in product(pairs, models.seeds):
+        a, b = (stored(models, name, seed, num_images).image(num_images) for name in (first, second))
+        share = (assignment_accuracy(a, b) + assignment_accuracy(b, a)) / 2
+        rows.append((first, second, seed, share, 1 / num_images))
+    return pd.DataFrame(rows, columns=["model", "other", "seed", "share", "by chance"])
 
 
-def state(run: Run, found: pd.DataFrame, attracted: pd.DataFrame, *, num_images: int) -> None:
+def state(
+    run: Run, found: pd.DataFrame, attracted: pd.DataFrame, same: pd.DataFrame, *, num_images: int
+) -> None:
     """Answer the statements on Sec. 4.3 and App. E, set by set, and record the accuracies.
 
     Args:
         found: of `assignments`.
         attracted: of `attraction.attraction`.
+        same: of `same_noise_same_image`.
         num_images: per seed.
     """
     by_seed = found.groupby(["model", "T", "seed"], sort=False)[list(DIRECTIONS)].mean().reset_index()
@@ -146,6 +152,8 @@ def state(run: Run, found: pd.DataFrame, attracted: pd.DataFrame, *, num_images:
         print(f"8a, 8b and 8c are not stated for {', '.join(other)}: the paper says them of pixel models.")
     for name, rows in attracted.groupby("model", sort=False):
         _state_attraction(run, name, rows)
+    for (name, other), rows in same.groupby(["model", "other"], sort=False):
+        run.effect("8e", name, rows["share"] - rows["by chance"], resolution=finest / 2, other=other)
 
 
 def _state_pixels(run: Run, name: str, rows: pd.DataFrame, finest: float) -> None:
