@@ -17,11 +17,9 @@ setup: $(READY) ## make the environment in VENV (.venv) with PYTHON (python3)
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "taba needs Python 3.11 or newer, $(PYTHON) is " + sys.version)'
 	@echo "installing $$(wc -l < requirements.lock) pinned packages into $(VENV): some minutes, 7 GB"
-	@$(PYTHON) -m venv $(VENV) && cd $(VENV) && split -l 50 $(CURDIR)/requirements.lock pins-
-	@cd $(VENV) && printf '%s\n' pins-* | xargs -P 2 -n 1 $(PIP) install --no-deps -r && rm pins-*
-	@$(VENV)/$(PIP) install -r requirements.lock  # what this Python or system needs besides
-	@$(VENV)/$(PIP) install --no-deps -e .
-	@touch $@
+	@$(PYTHON) -m venv $(VENV) && split -l 50 requirements.lock $(VENV)/pins-
+	@printf '%s\n' $(VENV)/pins-* | xargs -P 2 -n 1 $(VENV)/$(PIP) install --no-deps -r && rm $(VENV)/pins-*
+	@$(VENV)/$(PIP) install -r requirements.lock && $(VENV)/$(PIP) install --no-deps -e . && touch $@
 
 paper: $(READY) ## run what is not up to date of NOTEBOOKS (all) of PROFILE (mini), JOBS (2) at a time; FORCE=1: all; PARAMETERS='-p device cuda', CLUSTER=slurm; writes results/ only
 	@$(BIN)/python -m workflow paper --profile "$(PROFILE)" --jobs $(JOBS) $(NOTEBOOKS)
