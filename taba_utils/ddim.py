@@ -60,7 +60,10 @@ class Inverted:
 
 @dataclass(frozen=True)
 class Move:
-    """One change of level: the network is told `timestep`, which is that of `level`; ᾱ goes from `start` to `end`."""
+    """One change of level; ᾱ goes from `start` to `end`.
+
+    The network is told `timestep`: that of `level`, or, in the source convention, that of the level before (at least 1).
+    """
 
     level: int
     timestep: float
@@ -111,7 +114,7 @@ def ddim_step(
 
 def sampling_moves(schedule: Schedule) -> list[Move]:
     """Levels T to 0. The network sees the state at the level that it is told (Eq. 2)."""
-    _check_schedule(schedule)
+    check_schedule(schedule)
     a, t = schedule.alphas_cumprod.tolist(), schedule.timesteps.tolist()
     return [Move(level, t[level - 1], a[level], a[level - 1]) for level in range(len(t), 0, -1)]
 
@@ -128,7 +131,7 @@ def inversion_moves(schedule: Schedule, convention: str = "target") -> list[Move
         ValueError: unknown convention.
     """
     check_convention(convention)
-    _check_schedule(schedule)
+    check_schedule(schedule)
     a, t = [*schedule.alphas_cumprod.tolist(), 0.0], schedule.timesteps.tolist()
     shift = convention == "shifted"
     told = [max(level - (convention == "source"), 1) for level in range(1, len(t) + 1)]
@@ -136,7 +139,13 @@ def inversion_moves(schedule: Schedule, convention: str = "target") -> list[Move
 
 
 def clip_bound(denoiser: Denoiser, clip: bool | None) -> float:
-    """c of `ddim_step`: the model's range, or 0 for no clipping; `clip` None: the model's own habit."""
+    """c of `ddim_step`: the model's range, or 0 for no clipping; `clip` None: the model's own habit.
+
+    Raises:
+        ValueError: `clip` is none of None, True and False.
+    """
+    if clip is not None and not isinstance(clip, bool):
+        raise ValueError(f"clip must be True, False or None (the model's own habit), got {clip!r}")
     clips = denoiser.clip if clip is None else clip
     return denoiser.clip_range if clips else 0.0
 
@@ -311,7 +320,8 @@ def _advance(batch: _Batch, move: Move, taken: Taken, observers: Sequence[Observ
         observer(step)
 
 
-def _check_schedule(schedule: Schedule) -> None:
+def check_schedule(schedule: Schedule) -> None:
+    """Raise ValueError for anything but a Schedule, such as a number of steps."""
     if not isinstance(schedule, Schedule):
         raise ValueError(
             f"schedule must be a Schedule, from denoiser.schedule(num_steps), got {type(schedule).__name__}"

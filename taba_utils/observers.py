@@ -104,6 +104,10 @@ def distance_to(path: torch.Tensor) -> Collect:
 
     def distance(step: Step) -> torch.Tensor:
         own = path[step.images, step.level].to(step.after)
+        if step.after.shape != own.shape:
+            raise ValueError(
+                f"path must hold states of the method's own shape {tuple(step.after.shape[1:])}, got {tuple(own.shape[1:])}"
+            )
         return (step.after - own).abs().flatten(1).mean(dim=1)
 
     return Collect(distance)

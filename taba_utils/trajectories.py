@@ -14,7 +14,7 @@ import torch
 from taba_utils import observers
 from taba_utils.cache import SHARD_SIZE, Shards, ShardStore, cache_folder, entries_digest, fingerprint
 from taba_utils.conditions import is_single
-from taba_utils.ddim import Sampled, sample
+from taba_utils.ddim import Sampled, clip_bound, sample
 from taba_utils.denoiser import Condition, Denoiser
 from taba_utils.interactive import progress
 from taba_utils.inversion import choose
@@ -41,7 +41,7 @@ class Trajectories:
     Args:
         denoiser, num_steps: the model and T.
         seed: of the noise, at least 0.
-        clip: clip the predicted x_0 to [-1, 1]; None: the model's own habit.
+        clip: clip the predicted x_0 to ±`denoiser.clip_range`; None: the model's own habit.
         condition: None, or an entry for each image that will be asked for: a tensor, an array, or a list of tensors,
             numbers or strings; or one string or number for all images.
         cache_dir: folder of the shards; None: $TABA_CACHE, or else ~/.cache/taba. A complete cache may be read-only.
@@ -84,7 +84,7 @@ class Trajectories:
             )
         entries_digest([condition] if is_single(condition) else condition, 1)
         self.denoiser, self.seed, self.condition, self.batch_size = denoiser, seed, condition, batch_size
-        self.clip = bool(denoiser.clip if clip is None else clip)
+        self.clip = clip_bound(denoiser, clip) > 0
         self.cache_dir = cache_folder(cache_dir)
         self.keep_predictions, self.evaluations = keep_predictions, 0
         self.sampler = self._own_sampler(sampler)
@@ -316,7 +316,7 @@ class Trajectories:
     ) -> Method:
         """The method that the arguments of `latent` ask for; raises ValueError if its ε are not kept."""
         chosen = choose(self.denoiser, method, convention, None, replace_first, parameters)
-        if not 0 <= chosen.own_predictions <= self.keep_predictions:
+        if not is_whole(chosen.own_predictions) or not 0 <= chosen.own_predictions <= self.keep_predictions:
             raise ValueError(
                 f"replace_first must be between 0 and {self.keep_predictions} (keep_predictions: the levels "
                 f"at which the sampler's own ε is kept), got {chosen.own_predictions}"

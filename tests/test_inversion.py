@@ -261,6 +261,16 @@ TRUTH = torch.zeros(2, 3, 3, 4, 4)
             {"method": "renoise", "iterations": -1, "average": (0, 1)},
             r"iterations of method 'renoise' .* got -1",
         ),
+        (
+            {"method": "fixed-point", "iterations": 2, "averaging": "no"},
+            r"averaging of method 'fixed-point' must be True or False, got 'no'",
+        ),
+        (
+            {"method": "renoise", "iterations": 3, "average": (0, 1), "regularise": 1},
+            r"regularise of method 'renoise' must be True or False, got 1",
+        ),
+        ({"method": "edict", "mixing": "0.9"}, r"mixing of method 'edict' must be above 0 .* got '0\.9'"),
+        ({"clip": 0.5}, r"clip must be True, False or None .* got 0\.5"),
         ({"method": "edict", "mixing": 0}, r"mixing of method 'edict' must be above 0 and at most 1, got 0"),
         (
             {"method": "edict", "state": TRUTH},
@@ -278,6 +288,19 @@ def test_contradictions_are_refused_in_one_line_before_any_evaluation(arguments,
         taba.invert(model, model.sample_noise(2), model.schedule(5), **arguments)
     assert "\n" not in str(refusal.value)
     assert model.evaluations == 0
+
+
+@pytest.mark.parametrize(
+    "method", [{"method": "forward", "first": 2}, {"method": "adaptive-fixed-point", "evaluations": 20}]
+)
+def test_a_number_of_steps_is_no_schedule_for_any_method(method):
+    model = Toy()
+    with pytest.raises(
+        ValueError, match=r"schedule must be a Schedule, from denoiser.schedule\(num_steps\), got int"
+    ):
+        taba.invert(model, model.sample_noise(2), 10, **method)
+    with pytest.raises(ValueError, match="toy takes a tensor, got list"):
+        taba.invert(model, [1, 2], model.schedule(5), method="exact-first", first=2, ground_truth=TRUTH)
 
 
 @dataclass(frozen=True)

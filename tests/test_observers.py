@@ -274,6 +274,16 @@ def test_the_distance_to_the_samplers_path_is_zero_when_every_step_is_exact():
     torch.testing.assert_close(naive.values[:, -1], (latent - noise).abs().flatten(1).mean(1))
 
 
+def test_a_path_of_another_shape_than_the_states_is_refused():
+    model, schedule = Toy(), Toy().schedule(5)
+    image = sample(model, model.sample_noise(2), schedule).image
+    path = torch.zeros(2, 6, *image.shape[1:])
+    with pytest.raises(
+        ValueError, match=r"path must hold states of the method's own shape \(2, 3, 6, 6\), got \(3, 6, 6\)"
+    ):
+        invert(model, image, schedule, method="edict", observers=[observers.distance_to(path)])
+
+
 WEIGHTS = [0.0, 0.25, 0.5, 1.0]
 
 

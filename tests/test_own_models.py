@@ -362,3 +362,12 @@ def test_a_model_moves_and_casts_with_its_network_and_says_what_it_is():
 def test_every_model_says_what_it_is():
     said = "GaussianMixture('gaussian', shape=(1, 6, 4), device='cpu', training_steps=1000)"
     assert repr(GaussianMixture(VARIANCES)) == said
+
+
+def test_a_shorter_chain_is_another_model():
+    """Of the same grid the network is told i / N: another N is another time."""
+    network = Oracle("epsilon").eval()
+    long, short = (
+        taba.Denoiser.from_module(network, SHAPE, chain, time="unit") for chain in (CHAIN, CHAIN[:-1])
+    )
+    assert long.digest != short.digest

@@ -293,6 +293,10 @@ def test_results_set_ours_beside_the_papers_and_judge_what_is_to_be_judged(tmp_p
     assert line.endswith("| 2 images | 50% to 70% | - |")
 
 
+def test_a_table_without_effects_is_empty():
+    assert run().effects_table(only=["9a"]).empty
+
+
 def test_results_say_whether_two_networks_of_one_kind_tell_the_same(tmp_path):
     written_profile(tmp_path)
     path, made = tmp_path / "references" / "mini" / "02_nb.json", run()

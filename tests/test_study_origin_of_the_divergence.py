@@ -83,6 +83,13 @@ def test_effects_compare_means_and_for_dit_the_last_one_is_reversed(name, more_i
     assert found == {"6a": (2, 2), "6b": (4, 2), "6c": (5, 2), "6d": (more_in_the_first, 2)}
 
 
+def test_of_another_model_of_latents_the_paper_says_nothing_about_other_pixels(capsys):
+    run = run_of("mini-ldm")
+    study.state(run, sums_of("mini-ldm"), pd.DataFrame({"model": [], "area": []}))
+    assert {effect.statement for effect in run.effects.values()} == {"6a", "6b", "6c"}
+    assert "6d is not stated for mini-ldm" in capsys.readouterr().out
+
+
 def test_the_means_stand_in_the_papers_cells_and_the_sums_do_not():
     run = run_of("mini-dit")
     study.state(run, sums_of("mini-dit"), pd.DataFrame({"model": [], "area": []}))

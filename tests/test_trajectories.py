@@ -279,6 +279,7 @@ def test_mistakes_are_refused_before_any_evaluation(runs):
         (lambda: made.noise(4), r"n must be at most 3 \(entries of condition\)"),
         (lambda: made.latent(1, "other"), "convention must be one of"),
         (lambda: made.latent(1, replace_first=3), "replace_first must be between 0 and 2"),
+        (lambda: made.latent(1, replace_first=2.0), "replace_first must be .* got 2.0"),
         (lambda: made.latent(1, "shifted", replace_first=1), 'need convention="target"'),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -106,8 +106,10 @@ def is_plain(value: Any) -> bool:
 
 
 def _names(code: CodeType) -> set[str]:
+    """Names that are looked up among global variables; those of attributes are not."""
     inner = (name for part in code.co_consts if isinstance(part, CodeType) for name in _names(part))
-    return {*code.co_names, *inner}
+    kinds = ("LOAD_GLOBAL", "LOAD_NAME")
+    return {*(line.argval for line in dis.get_instructions(code) if line.opname in kinds), *inner}
 
 
 def _stored(code: CodeType) -> set[str]:

@@ -141,8 +141,9 @@ class Method(ABC):
             ValueError: a shape, a value or a parameter that does not fit, before any evaluation.
         """
         method = self.for_model(denoiser)
-        method.check(image, schedule)
         check_images(denoiser, image)
+        ddim.check_schedule(schedule)
+        method.check(image, schedule)
         setting = Setting(denoiser, schedule, ddim.clip_bound(denoiser, clip), start)
         state = ddim.walk(
             denoiser,
@@ -165,6 +166,13 @@ def require_whole(method: Method, parameter: str, least: int) -> None:
         raise ValueError(
             f"{parameter} of method {method.name!r} must be a whole number of at least {least}, got {value!r}"
         )
+
+
+def require_flag(method: Method, parameter: str) -> None:
+    """Raise ValueError unless a parameter of a method is True or False."""
+    value = getattr(method, parameter)
+    if not isinstance(value, bool):
+        raise ValueError(f"{parameter} of method {method.name!r} must be True or False, got {value!r}")
 
 
 def _jsonable(value: Any) -> Any:

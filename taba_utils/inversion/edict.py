@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 
@@ -25,7 +26,7 @@ class Edict(Pair):
     2 evaluations a step; two states. Exact to rounding from the pair that `sample` returns, best in float64: the
     inversion multiplies x - y by p⁻² in each step. From the image alone it starts with y = x, and x̂_T is not x_T.
 
-    x_0 is clipped in every M but the last of sampling, M to level 0, which could not be undone.
+    x_0 is clipped in every M but one that ends without noise (ᾱ = 1), which could not be undone.
 
     Args:
         mixing: p, above 0 and at most 1.
@@ -43,8 +44,8 @@ class Edict(Pair):
     state: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.mixing <= 1:
-            raise ValueError(f"mixing of method 'edict' must be above 0 and at most 1, got {self.mixing}")
+        if not isinstance(self.mixing, Real) or not 0 < self.mixing <= 1:
+            raise ValueError(f"mixing of method 'edict' must be above 0 and at most 1, got {self.mixing!r}")
 
     def cost(self, schedule: Schedule) -> int:
         """2 T."""

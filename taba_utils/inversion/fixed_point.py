@@ -10,7 +10,7 @@ import torch
 from taba_utils.ddim import Move, Take, Taken, ddim_step
 from taba_utils.denoiser import Condition
 from taba_utils.evaluation import evaluate
-from taba_utils.inversion.base import Method, Setting, require_whole
+from taba_utils.inversion.base import Method, Setting, require_flag, require_whole
 from taba_utils.schedule import Schedule
 
 # z -> the network's ε at z, and the ε of the move that starts with it.
@@ -43,6 +43,7 @@ class FixedPoint(Method):
 
     def __post_init__(self) -> None:
         require_whole(self, "iterations", 1)
+        require_flag(self, "averaging")
 
     def cost(self, schedule: Schedule) -> int:
         """K T."""

@@ -9,7 +9,7 @@ import torch
 from taba_utils.ddim import Move, Take, Taken, ddim_step
 from taba_utils.denoiser import Condition
 from taba_utils.evaluation import evaluate
-from taba_utils.inversion.base import Method, Setting, require_whole
+from taba_utils.inversion.base import Method, Setting, require_flag, require_whole
 from taba_utils.inversion.fixed_point import asks, moved
 from taba_utils.inversion.forward import OWN_STREAM
 from taba_utils.inversion.regularisation import PATCH, regularised
@@ -52,6 +52,7 @@ class ReNoise(Method):
     def __post_init__(self) -> None:
         require_whole(self, "iterations", 0)
         require_whole(self, "seed", 0)
+        require_flag(self, "regularise")
         ends = self.average if isinstance(self.average, tuple | list) else ()
         whole = len(ends) == 2 and all(is_whole(end) for end in ends)
         if not whole or not range(self.iterations + 1)[slice(*ends)]:

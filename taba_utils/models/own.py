@@ -66,8 +66,9 @@ class ModuleDenoiser(Chained):
 
     @property
     def digest(self) -> str:  # type: ignore[override]
-        """SHA-256 of the weights and buffers as they are now."""
-        return weights_digest(self._values())
+        """SHA-256 of the weights and buffers as they are now, and of what the chain says beyond the levels of a grid."""
+        chain = (len(self.training_alphas_cumprod), self.training_alphas_cumprod[-1].item())
+        return weights_digest(self._values(), facts=chain)
 
     def to(self, *arguments: Any, **options: Any) -> Self:
         """Move or cast the network, in place, as `torch.nn.Module.to` does; returns this model."""

@@ -112,7 +112,7 @@ class Run:
             only: ids of the statements that are shown; none: all.
             without: ids of statements that are left out, because another table shows them.
         """
-        rows = []
+        columns, rows = ["effect", "δ", "where", "estimate", "95% interval", "units", "paper"], []
         for name, effect in self.effects.items():
             if effect.statement in without or (only and effect.statement not in only):
                 continue
@@ -127,7 +127,7 @@ class Run:
                 "paper": about.paper or ("-" if math.isnan(effect.paper) else f"{effect.paper:.3g}"),
             }
             rows.append(row)
-        return pd.DataFrame(rows).set_index("effect")
+        return pd.DataFrame(rows, columns=columns).set_index("effect")
 
     def check(self) -> str:
         """Compare with the committed reference, or write it; see `taba_utils.report.references`."""

@@ -184,7 +184,10 @@ def _state_sums(run: Run, name: str, rows: pd.DataFrame) -> None:
     run.effect("6b", name, mean[early, "plain"] - mean[early, "rest"])
     run.effect("6c", name, mean[early, "plain"] - mean[late, "plain"])
     more = mean[early, "rest"] - mean[late, "rest"]
-    run.effect("6d", name, -more if _stands_for_dit(name) else more)
+    if _stands_for_dit(name) or run.models.space(name) == "pixel":
+        run.effect("6d", name, -more if _stands_for_dit(name) else more)
+    else:
+        print(f"6d is not stated for {name}: the paper says it of pixel models and of DiT.")
 
 
 def _stands_for_dit(name: str) -> bool:

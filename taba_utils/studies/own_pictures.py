@@ -113,7 +113,12 @@ class OwnPictures:
         say, found = self.denoiser.prompt, []
         for i, own in enumerate(self.condition):
             drawn = self.denoiser.sample_condition(DRAWS, self.seed, i * DRAWS) or []
-            found.append(next(one for one in drawn if say(one) != say(own)))
+            others = [one for one in drawn if say(one) != say(own)]
+            if not others:
+                raise ValueError(
+                    f"target must be given: {self.denoiser.name} draws no condition but {say(own)!r}"
+                )
+            found.append(others[0])
         return found
 
     def edited(self, target: Any = None) -> dict[str, torch.Tensor]:
@@ -160,8 +165,10 @@ def _conditions(
 ) -> list | None:
     """A condition for each picture; raises ValueError if there is none and the model has conditions."""
     example = denoiser.sample_condition(1)
-    if example is None:
+    if example is None and given is None:
         return None
+    if example is None:
+        return denoiser.conditions(list(given)[: len(files)], len(files))
     if given is None and not garments:
         raise ValueError(
             f"conditions must say what each picture shows, in the words of {denoiser.name} "

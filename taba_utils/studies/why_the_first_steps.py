@@ -11,7 +11,7 @@ import torch
 
 from taba_utils import metrics
 from taba_utils.cache import SHARD_SIZE
-from taba_utils.ddim import inversion_moves, network_step, walk
+from taba_utils.ddim import clip_bound, inversion_moves, network_step, walk
 from taba_utils.denoiser import Denoiser
 from taba_utils.evaluation import evaluate
 from taba_utils.inversion import Setting
@@ -120,7 +120,10 @@ def _error_sums(r: Trajectories, plain: torch.Tensor) -> torch.Tensor:
         return area_sums(before.cpu(), after.cpu(), plain[step.images])
 
     method, watch = ExactFirst(kept, own), Collect(sums)
-    moves, take = method.moves(r.schedule)[:kept], method.step(Setting(r.denoiser, r.schedule, r.clip))
+    moves, take = (
+        method.moves(r.schedule)[:kept],
+        method.step(Setting(r.denoiser, r.schedule, clip_bound(r.denoiser, r.clip))),
+    )
     walk(r.denoiser, r.image(len(plain)), moves, take, told, [watch], batch_size=r.batch_size)
     return watch.values
 
@@ -192,7 +195,8 @@ def rounding(experiment: Experiment) -> pd.DataFrame:
 
 def _after_first_steps(r: Trajectories, image: torch.Tensor) -> torch.Tensor:
     """The state of the naive inversion in the target convention after the steps whose ε is kept."""
-    moves, take = inversion_moves(r.schedule)[: r.keep_predictions], network_step(r.denoiser, r.clip)
+    take = network_step(r.denoiser, clip_bound(r.denoiser, r.clip))
+    moves = inversion_moves(r.schedule)[: r.keep_predictions]
     return walk(r.denoiser, image, moves, take, _told(r, len(image)), batch_size=r.batch_size)
 
 
