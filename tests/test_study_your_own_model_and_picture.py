@@ -15,6 +15,7 @@ from taba_utils import metrics
 from taba_utils.fashion import load_fashion
 from taba_utils.models.gaussian import half_plain
 from taba_utils.report import ParameterError, Run, check
+from taba_utils.schedule import linear_alphas_cumprod
 from taba_utils.studies import your_own_model_and_picture as study
 from taba_utils.studies.diagnosis import Diagnosis
 from taba_utils.studies.own_pictures import methods
@@ -96,6 +97,22 @@ def test_garments_bring_their_conditions_in_the_models_words():
     prompted = study.OwnPictures.of(PromptedGaussian(), num_images=2).condition
     assert prompted == ["a blue ankle boot on a charcoal backdrop", "a pink pullover on a sand backdrop"]
     assert study.OwnPictures.of(half_plain((3, 32, 32))).targets is None
+
+
+class Heard(torch.nn.Module):
+    """A network that takes a class."""
+
+    def forward(self, x, time, y):
+        return x * 0.5
+
+
+def test_a_network_of_ones_own_takes_the_conditions_and_asks_for_a_target():
+    chain = linear_alphas_cumprod(1000)
+    model = taba.Denoiser.from_module(Heard().eval(), (3, 32, 32), chain, condition="y")
+    own = study.OwnPictures.of(model, conditions=[1, 2, 3, 4])
+    assert own.condition == [1, 2, 3, 4]
+    with pytest.raises(ValueError, match=r"target must be given: .* draws no condition but"):
+        _ = own.targets
 
 
 def test_pictures_of_ones_own_need_conditions_and_company(tmp_path):

@@ -165,10 +165,15 @@ def _conditions(
 ) -> list | None:
     """A condition for each picture; raises ValueError if there is none and the model has conditions."""
     example = denoiser.sample_condition(1)
-    if example is None and given is None:
-        return None
+    hears = (
+        getattr(denoiser, "keyword", None) is not None
+    )  # a network of one's own draws no conditions, but takes them
     if example is None:
-        return denoiser.conditions(list(given)[: len(files)], len(files))
+        return (
+            denoiser.conditions(list(given)[: len(files)], len(files))
+            if given is not None and hears
+            else None
+        )
     if given is None and not garments:
         raise ValueError(
             f"conditions must say what each picture shows, in the words of {denoiser.name} "
