@@ -174,9 +174,11 @@ def _second_networks(root: Path, profile: str) -> list[str]:
     blocks = []
     for name, second, shared in compared(answers(references(root / "references" / profile))):
         apart = [(a, b) for a, b in shared if not _overlap(a.estimate, b.estimate)]
+        told = "All intervals overlap."
+        if apart:
+            told = f"The intervals of {len(apart)} do not overlap: there the networks differ by more than their noise."
         blocks.append(
-            f"Of {len(shared)} judged effects of {name} and {second}, {same_sign(shared)} have the same sign in both. The intervals of "
-            f"{len(apart)} do not overlap: there the networks differ by more than their noise{':' if apart else '.'}"
+            f"Of {len(shared)} judged effects of {name} and {second}, {same_sign(shared)} have the same sign in both. {told}"
         )
         rows = [f"| {a.name} | {a.estimate} | {b.estimate} | {number(a.paper)} |" for a, b in apart]
         if rows:
