@@ -114,7 +114,8 @@ def test_a_killed_job_and_a_drained_node_change_no_number(tmp_path):
                     ask("scontrol", "update", f"nodename={drained}", "state=drain", "reason=test")
             time.sleep(0.3)
         print(lines := run.stdout.read())
-        event(ask("sinfo", "--noheader", "--format=%n %t"))
+        nodes = ask("sinfo", "--noheader", "--Node", "--format=%N %t").splitlines()
+        event(", ".join(map(str.strip, nodes)))
     assert run.returncode == 0
     assert killed
     assert any(job != killed and rule == seen[killed][1] for job, (_, rule, _) in seen.items())  # tried again
