@@ -8,6 +8,8 @@ from numbers import Integral
 
 import torch
 
+from taba_utils.notices import warn
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -74,7 +76,7 @@ def leading_steps(training_steps: int, num_steps: int) -> torch.Tensor:
         (T,), int64, ascending.
 
     Raises:
-        ValueError: `num_steps` is no whole number, is out of range, or leaves more than a tenth of the chain out at
+        ValueError: `num_steps` is no whole number, is out of range, or leaves a tenth of the chain or more out at
             the noisy end. The last level of such a grid is far from noise, and sampling starts there from noise.
     """
     if not is_whole(num_steps):
@@ -91,7 +93,7 @@ def leading_steps(training_steps: int, num_steps: int) -> torch.Tensor:
     if math.ceil(training_steps / stride) != num_steps:
         stride = training_steps // num_steps
     left_out = training_steps - stride * num_steps
-    if left_out > training_steps / 10:
+    if left_out >= training_steps / 10:
         fit = [training_steps // (stride + 1), training_steps // stride]
         raise ValueError(
             f"num_steps={num_steps} would leave out the last {left_out} of {training_steps} training steps, so that "
@@ -110,10 +112,17 @@ def ddim_schedule(
         num_steps: T.
         timestep_scale: network time of one training step (ADM-32/64: 1000 / 4000).
 
+    A grid that ends more than a stride before the chain does is used with a warning.
+
     Raises:
         ValueError: see `leading_steps`.
     """
     steps = leading_steps(len(training_alphas_cumprod), num_steps)
+    stride = int(steps[1])
+    if (left_out := len(training_alphas_cumprod) - num_steps * stride) > stride:
+        warn(
+            f"num_steps={num_steps} leaves out the last {left_out} training steps: its last level is not quite noise"
+        )
     clean = torch.ones(1, dtype=torch.float64)
     levels = torch.cat([clean, training_alphas_cumprod.double()[steps]])
     return Schedule(levels, steps.double() * timestep_scale)

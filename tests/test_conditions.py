@@ -155,8 +155,13 @@ def test_judges_take_no_text_for_a_list_of_letters(tmp_path):
 
 @pytest.mark.parametrize("name", ["mini-dit", "mini-if"])
 def test_without_a_condition_the_null_condition_is_taken_and_said(name):
-    with pytest.warns(UserWarning, match=f"{name} got no condition: every image takes the null condition"):
-        images(taba.load_model(name), None)
+    model = taba.load_model(name)
+    said = f"{name} got no condition: every image takes the null condition"
+    with pytest.warns(UserWarning, match=said) as told:
+        image = images(model, None)
+    with pytest.warns(UserWarning, match=said) as told_of_inversion:
+        taba.invert(model, image, model.schedule(2))
+    assert {one.filename for one in (*told, *told_of_inversion)} == {__file__}
     with pytest.raises(
         ValueError, match=f"condition must be given to {name} with guidance_scale 2, got None"
     ):

@@ -169,9 +169,9 @@ def test_without_a_model_the_number_of_steps_is_positive():
 
 @pytest.mark.parametrize("name", ["num_steps", "steps_grid"])
 def test_every_model_of_a_list_must_have_a_grid_of_so_many_steps(name):
-    steps = 600 if name == "num_steps" else [50, 600]
+    steps = 601 if name == "num_steps" else [50, 601]
     assert parameters.check(model="mini-adm", **{name: steps})  # 4000 training steps
-    wanted = r"the 1000 training steps of mini-dit can be cut into \(the nearest are 500 and 900\), got"
+    wanted = r"the 1000 training steps of mini-dit can be cut into \(the nearest are 500 and 901\), got"
     with pytest.raises(ParameterError, match=rf"{name} must be .*a number of steps that {wanted}"):
         parameters.check(models=["mini-adm", "mini-dit"], **{name: steps})
 

@@ -57,6 +57,19 @@ def test_where_no_stride_fits_the_steps_are_those_of_diffusers():
     assert leading_steps(1000, 64).tolist() == scheduler.timesteps.flip(0).tolist()
 
 
+@pytest.mark.parametrize(("num_steps", "left_out"), [(300, 100), (450, 100), (600, 400), (900, 100)])
+def test_a_grid_that_leaves_out_a_tenth_of_the_chain_is_refused(num_steps, left_out):
+    wanted = rf"num_steps={num_steps} would leave out the last {left_out} of 1000 training steps"
+    with pytest.raises(ValueError, match=wanted):
+        leading_steps(1000, num_steps)
+
+
+def test_a_grid_that_stops_short_of_the_noise_is_said():
+    with pytest.warns(UserWarning, match="num_steps=950 leaves out the last 50 training steps") as told:
+        assert ddim_schedule(linear_alphas_cumprod(1000), 950).timesteps[-1] == 949
+    assert told[0].filename == __file__
+
+
 @pytest.mark.parametrize("num_steps", [50.0, True, "50", None])
 def test_a_number_of_steps_that_is_no_whole_number_is_refused(num_steps):
     with pytest.raises(ValueError, match=rf"num_steps must be a whole number, got {num_steps!r}"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import torch
 
 from taba_utils.conditions import Condition
 from taba_utils.models.chain import Chained
+from taba_utils.notices import warn
 
 
 class Guided(Chained):
@@ -42,10 +42,9 @@ class Guided(Chained):
             raise ValueError(
                 f"condition must be given to {self.name} with guidance_scale {self.guidance_scale:g}, got None"
             )
-        warnings.warn(
+        warn(
             f"{self.name} got no condition: every image takes the null condition; "
-            "denoiser.sample_condition(n) draws conditions as noise is drawn",
-            stacklevel=5,  # of this, the model's own `conditions`, `walk` and `sample`: the caller's line
+            "denoiser.sample_condition(n) draws conditions as noise is drawn"
         )
         return super().conditions(condition, n)
 
