@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import yaml
 
+from taba_utils.judges import JudgeMissing, load_judge
 from taba_utils.models import entry_of
 from taba_utils.report.parameters import problems
 
@@ -31,7 +33,7 @@ def obstacles(
     for name in names:
         text = (root / "params" / profile / f"{name}.yaml").read_text(encoding="utf-8")
         given = yaml.safe_load(text) | told
-        found[name] = [*problems(given), *_without_weights(given)]
+        found[name] = [*problems(given), *_without_weights(given), *_without_judges(given)]
     return {name: lines for name, lines in found.items() if lines}
 
 
@@ -57,6 +59,26 @@ def _without_weights(given: dict) -> list[str]:
             size = "" if entry.parameters is None else f", {entry.parameters:.0f}M parameters"
             lines.append(f"weights of {name}{size}, in {entry.source}: {entry.advice}")
     return lines
+
+
+def _without_judges(given: dict) -> list[str]:
+    """A line for each judge that a notebook cannot do without: its one judge, or all of a list."""
+    one, some = [given["judge"]] if "judge" in given else [], given.get("judges", [])
+    lines = [line for name in one if (line := _judge_missing(name))]
+    lacking = [line for name in some if (line := _judge_missing(name))]
+    return lines + (lacking if len(lacking) == len(some) else [])
+
+
+@cache
+def _judge_missing(name: str) -> str:
+    """What `load_judge` says is missing, or nothing; unknown names are told as parameters."""
+    try:
+        load_judge(name)
+    except JudgeMissing as missing:
+        return f"judge {missing}"
+    except ValueError:
+        pass
+    return ""
 
 
 def _told(parameters: Sequence[str]) -> dict | None:
