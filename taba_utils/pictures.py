@@ -87,6 +87,16 @@ def picture_files(folder: str | Path) -> list[Path]:
     return sorted(path for path in place.rglob("*") if not _why_skipped(path, place) and not path.is_dir())
 
 
+def unreadable(files: Iterable[Path]) -> Path | None:
+    """The first file that does not begin as a picture does; the pixels are not decoded."""
+    for file in files:
+        try:
+            Image.open(file).close()
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            return file
+    return None
+
+
 def read_pictures(
     pictures: Sequence[Path | Image.Image], size: tuple[int, int], channels: int = 3
 ) -> torch.Tensor:

@@ -163,6 +163,11 @@ def test_pictures_may_be_a_folder_or_files(tmp_path):
             ParameterError, match="pictures must be None or a folder with pictures, or a list of"
         ):
             check(pictures=given)
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    for given in (str(tmp_path), [str(text)]):
+        with pytest.raises(ParameterError, match=r"pictures that can be read, and .*text\.png is none, got"):
+            check(pictures=given)
 
 
 def test_conditions_are_texts_or_class_numbers_and_may_repeat():

@@ -129,10 +129,16 @@ def picture_folder(value: Any) -> str:
 
 def own_pictures(value: Any) -> str:
     """A folder with pictures, or a list of files."""
+    from taba_utils.pictures import picture_files, unreadable  # only where pictures are asked for
+
     named = isinstance(value, list) and value and all(isinstance(one, str) and one for one in value)
-    if named and all(Path(one).expanduser().is_file() for one in value):
-        return ""
-    return picture_folder(value) and "a folder with pictures, or a list of picture files that are there"
+    files = [Path(one).expanduser() for one in value] if named else []
+    if not (files and all(file.is_file() for file in files)):
+        if picture_folder(value):
+            return "a folder with pictures, or a list of picture files that are there"
+        files = picture_files(Path(value).expanduser())
+    broken = unreadable(files)
+    return "" if broken is None else f"pictures that can be read, and {broken} is none"
 
 
 def condition(value: Any) -> str:
