@@ -12,6 +12,7 @@ from playground_numbers import numbers
 import taba_utils as taba
 from taba_utils import metrics, observers
 from taba_utils.denoiser import CONVENTIONS, Denoiser
+from taba_utils.figures.style import COLOURS
 from workflow.playground import MODELS, NUM_STEPS
 
 ROOT = Path(__file__).parents[1]
@@ -129,10 +130,12 @@ def test_an_experiment_sets_controls_that_exist():
         assert one["model"] in MODELS and one["num-steps"] in NUM_STEPS
 
 
-def test_text_stands_out_from_its_background():
+def test_text_and_colours_stand_out_from_their_background():
     light, dark = re.findall(r":root \{(.*?)\}", (PAGE / "style.css").read_text(), re.S)
-    for theme in (light, dark):
-        colours = dict(re.findall(r"--(\w+): (#\w{6});", theme))
+    light, dark = (dict(re.findall(r"--(\w+): (#\w{6});", theme)) for theme in (light, dark))
+    assert {name: light[name] for name in COLOURS} == COLOURS
+    for colours in (light, dark):
+        assert min(contrast(colours[name], colours["page"]) for name in COLOURS) >= 3
         for text in ("text", "quiet", "accent"):
             assert contrast(colours[text], colours["page"]) >= 4.5
             assert contrast(colours[text], colours["card"]) >= 4.5

@@ -25,7 +25,7 @@ async function start() {
   element("threshold").textContent = PLAIN_THRESHOLD;
   say("Loading");
   const response = await fetch("models.json");
-  if (!response.ok) throw new Error("models.json is missing; build the page with: make playground");
+  if (!response.ok) throw new Error("models.json is missing; build the page with: make site");
   models = (await response.json()).models;
   model.append(...models.map(({ name }) => new Option(name)));
   worker = new Worker("worker.js", { type: "module" });
