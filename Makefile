@@ -11,7 +11,7 @@ PIP := bin/pip --quiet --disable-pip-version-check
 LOCKING := $(VENV)/locking
 
 help: ## say what there is
-	@sed -nE 's/^([a-z%-]+):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z% -]+):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(READY) ## make the environment in VENV (.venv) with PYTHON (python3)
 $(READY): requirements.lock pyproject.toml
@@ -27,10 +27,10 @@ paper: $(READY) ## run what is not up to date of NOTEBOOKS (all) of PROFILE (min
 test: $(READY) ## unit tests, then every notebook against the reference numbers
 	@$(BIN)/python -m workflow test --jobs $(JOBS)
 
-test-%: $(READY) ## tests of a marker: browser (Chromium), site, cluster (SLURM of its own, as root), wheel, bench
+test-browser test-site test-cluster test-wheel test-bench: test-%: $(READY) ## opt-in tests: Chromium, the site, a SLURM of its own (as root), the wheel, benchmarks
 	$(BIN)/python -m pytest -s -m $* tests
 
-site: $(READY) ## build the site with its playground into site/; open site/index.html
+site: $(READY) ## build the site with its playground into site/; python3 -m http.server -d site shows it
 	$(BIN)/sphinx-build -W --keep-going -q -d build/doctrees docs site && $(BIN)/python -m workflow playground site/playground
 
 bench: $(READY) ## speed and memory against peers, under ten minutes; BENCH='--rows round-trip' or --quick
@@ -57,4 +57,4 @@ lock: ## pin the newest versions that work together
 clean: ## remove what the commands above made, but for the environment
 	rm -rf results build site
 
-.PHONY: help setup paper test bench site lab reference slides lint lock clean
+.PHONY: help setup paper test test-browser test-site test-cluster test-wheel test-bench bench site lab reference slides lint lock clean

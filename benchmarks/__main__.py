@@ -40,12 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    path = asked.json or (None if asked.quick else report.FOLDER / "results.json")
+    path = asked.json or (None if asked.quick else Path("results/benchmarks/results.json"))
     for number, row in enumerate(wanted, 1):
         print(f"{number} of {len(wanted)}: {row.name}", file=sys.stderr, flush=True)
         load = os.getloadavg()[0]
         found = {row.name: report.entry(row, measured(row, asked.quick), load)}
         if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
             results = report.merged(path, found, [one.name for one in rows])
             path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             path.with_suffix(".md").write_text(report.page(results), encoding="utf-8")
@@ -59,7 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick", action="store_true", help="tiny sizes, one round: does it run? writes nothing"
     )
-    parser.add_argument("--json", type=Path, help="where results go, and a page beside it")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="where results go, and a page beside it (results/benchmarks/results.json); the committed ones are in benchmarks/",
+    )
     parser.add_argument(
         "--paper", action="store_true", help="also `make paper` cold and warm, about half an hour"
     )

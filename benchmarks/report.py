@@ -14,8 +14,6 @@ import torch
 
 from benchmarks.rows import Measured, Row, the_clock, verdict
 
-FOLDER = Path(__file__).resolve().parent
-
 
 def machine() -> dict[str, Any]:
     """What the numbers depend on, without the name of the host."""

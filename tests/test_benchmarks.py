@@ -1,6 +1,7 @@
 """The benchmarks: how ratios are timed, what the rows say, and that each row runs."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from benchmarks import cuda, metrics, report, sampling
 from benchmarks.__main__ import all_rows, chosen, main
 from benchmarks.rows import Counted, Measured, Pair, Row, alternated, measured, verdict
 
+ROOT = Path(__file__).parents[1]
 ROWS = all_rows()
 
 
@@ -111,8 +113,8 @@ def test_results_of_this_machine_replace_its_old_ones_and_leave_those_of_others(
 
 
 def test_the_page_is_made_of_the_results_of_rows_that_exist():
-    results = json.loads((report.FOLDER / "results.json").read_text(encoding="utf-8"))
-    assert (report.FOLDER / "results.md").read_text(encoding="utf-8") == report.page(results)
+    results = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+    assert (ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8") == report.page(results)
     known = {row.name: row.what for row in ROWS}
     for one in results:
         told = {name: row["what"] for name, row in one["rows"].items() if not name.startswith("cuda")}
