@@ -57,4 +57,4 @@ RECIPES = {
     "mini-dit": Recipe(8000),
     "mini-if": Recipe(5000),
 }
-"""About 100 minutes of one core for each diffusion model, which fixed the numbers of steps before any run."""
+"""The numbers of steps were fixed before a model's own run: docs/experiments.md says when. The cards say how long each run took."""

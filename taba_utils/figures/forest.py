@@ -15,6 +15,7 @@ from taba_utils.figures.style import PALETTE, STYLE, WIDTH, in_words, new_figure
 
 MARKERS = "osD^vP"  # one a model: readable in grey
 ROW = 0.34  # inches
+EDGE = 1.6  # of a row's largest effect: intervals that go on are cut here
 
 
 class Estimated(Protocol):
@@ -68,23 +69,25 @@ def forest(effects: Sequence[Shown], verdicts: Sequence[str], labels: Sequence[s
         for effect, verdict, label in zip(effects, verdicts, labels, strict=True):
             which, unit = models.index(effect.model), scale[label]
             y = rows.index(label) + (which - (len(models) - 1) / 2) * 0.7 / max(len(models), 1)
-            low, mean, high = np.clip(
-                np.array([effect.estimate.low, effect.estimate.mean, effect.estimate.high]) / unit, -1.6, 1.6
-            )
+            whole = np.array([effect.estimate.low, effect.estimate.mean, effect.estimate.high]) / unit
+            low, mean, high = np.clip(whole, -EDGE, EDGE)
             colour = PALETTE[which % len(PALETTE)]
             axes.plot([low, high], [y, y], color=colour, lw=1.4)
+            for end, marker, beyond in ((low, "<", whole[0] < low), (high, ">", whole[2] > high)):
+                if beyond:
+                    axes.plot(end, y, marker, color=colour, ms=4)
             face = "white" if verdict == "undecided" else colour
             axes.plot(mean, y, MARKERS[which % len(MARKERS)], color=colour, mfc=face, ms=4.5)
             if not math.isnan(effect.paper):
                 axes.plot(effect.paper / unit, y, "|", color=colour, ms=9, mew=2.2)
         axes.set_yticks(range(len(rows)), rows)
         axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_xlim(-1.65, 1.65)
+        axes.set_xlim(-EDGE - 0.05, EDGE + 0.05)
         axes.set_xlabel(
             "← against the paper          effect / largest of its row          as the paper says →"
         )
         axes.grid(axis="y", color="0.9", lw=0.6)
-        figure.legend(handles=_legend(models), loc="outside upper center", ncols=len(models) + 2)
+        figure.legend(handles=_legend(models), loc="outside upper center", ncols=4)
     return figure
 
 
@@ -107,5 +110,6 @@ def _legend(models: Sequence[str]) -> list[Line2D]:
         for i, name in enumerate(models)
     ]
     undecided = Line2D([], [], color="0.4", marker="o", mfc="white", ls="", label="undecided", ms=5)
+    cut = Line2D([], [], color="0.4", marker=">", ls="", ms=4, label="goes on")
     paper = Line2D([], [], color="0.4", marker="|", ls="", ms=9, mew=2.2, label="paper")
-    return [*marks, undecided, paper]
+    return [*marks, undecided, cut, paper]

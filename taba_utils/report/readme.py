@@ -57,7 +57,7 @@ def readme_markdown(root: Path) -> str:
         own = {one.effect.model: one for one in found.values() if one.effect.statement == id}
         cells = " | ".join(_cell(own[model]) if model in own else "-" for model in models)
         table.append(f"| {short} ({statements()[id].where}) | {cells} |")
-    caption = f"*Profile `{profile}`: estimate ± half of its 95% interval (paper). A star: undecided after Holm's correction. Tab. 6 has ADM-64 in the place of ADM-32, and a scale of its own.*"
+    caption = f"*Profile `{profile}`: estimate ± half of its 95% interval (paper). A star: undecided after Holm's correction. Compare signs: the paper has other networks, N, T, pools and judges. Tab. 6 has ADM-64 in the place of ADM-32, and a scale of its own.*"
     alike = [
         f"{second}, trained as {name} was from another seed, gives {same_sign(shared)} of {len(shared)} judged effects the same sign."
         for name, second, shared in compared(given)

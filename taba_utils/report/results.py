@@ -26,7 +26,7 @@ How to read it:
 - *paper*: δ computed from the paper's own table, for the model that ours stands for. A dash: the paper prints no numbers for it.
 - *verdict*: the paper says δ > 0. *agrees* and *disagrees* are decided by the test that δ = 0, corrected with Holm's method over all
   {count} verdicts of the profile (family-wise 95%). *undecided* is a result: no images are added because of it.
-- A statement without a verdict is a number for which the paper gives only a word.
+- A statement without a verdict is a number that the paper gives, or only a word for it: no verdict was asked for before the run.
 
 Intervals over noise say nothing about another network. mini-adm-1 and mini-dit-1 are second networks, trained as mini-adm and mini-dit were from
 another seed; [a section](#second-networks) says whether they tell the same. [docs/experiments.md](docs/experiments.md) says how the networks were trained.
@@ -118,19 +118,17 @@ def results_markdown(root: Path) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _exploratory(reference: dict) -> list[str]:
-    """All numbers of a notebook that answers no statement, folded."""
-    lines = ["| number | mean over seeds ± half of the 95% interval |", "| --- | --- |"]
-    lines += [
+def _numbers(reference: dict) -> list[str]:
+    """The numbers of a notebook that stand in no table above, folded: with controls such as shrunken noise."""
+    rows = [
         f"| {name} | {_with_interval(Estimate.of(it['values']))} |"
         for name, it in reference["numbers"].items()
+        if "cell" not in it
     ]
-    return [
-        "Exploratory: this notebook answers no statement of the paper.",
-        "<details><summary>Its numbers</summary>",
-        "\n".join(lines),
-        "</details>",
-    ]
+    if not rows:
+        return []
+    head = ["| number | mean over seeds ± half of the 95% interval |", "| --- | --- |"]
+    return ["<details><summary>More numbers, with controls</summary>", "\n".join(head + rows), "</details>"]
 
 
 def _count(root: Path, profile: str) -> int:
@@ -147,7 +145,10 @@ def _chapter(root: Path, profile: str) -> list[str]:
         blocks.append(_conditions(reference["parameters"]))
         blocks += _cells(reference)
         own = [one for one in found if one.notebook == name]
-        blocks += [_effects(own)] if own else _exploratory(reference)
+        blocks += (
+            [_effects(own)] if own else ["Exploratory: this notebook answers no statement of the paper."]
+        )
+        blocks += _numbers(reference)
     return blocks
 
 
