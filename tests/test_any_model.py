@@ -96,7 +96,7 @@ def run_notebook(name: str, folder: Path, parameters: dict) -> list[dict]:
     given.write_text(yaml.safe_dump(parameters))
     out = folder / f"{name}.ipynb"
     command = [sys.executable, "-m", "papermill", f"notebooks/{name}.ipynb", str(out), "-f", str(given)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TABA_PROBE": "0"}
     done = subprocess.run(
         [*command, "--no-progress-bar"], cwd=ROOT, env=environment, capture_output=True, text=True
     )

@@ -3,6 +3,7 @@
 import re
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from test_evaluation import Network
@@ -15,7 +16,9 @@ from taba_utils.studies.models import Models
 from taba_utils.studies.needs import Need, Shared, needs, tensors
 from taba_utils.studies.triples import triples
 from taba_utils.trajectories import Trajectories
+from workflow.cost import cost as profile_cost
 
+ROOT = Path(__file__).parents[1]
 P = {
     "models": ["gaussian"],
     "num_images": 70,
@@ -34,6 +37,11 @@ def test_evaluations_gflop_and_disk_follow_from_the_parameters_alone():
     assert told.disk == 2 * 70 * 2 * 4 * (3 * 32 * 32 + 4 * 16 * 16)
     assert (told.minutes, told.memory, told.held) == (None, None, 0)
     assert str(told) == "at most 2,240 evaluations of networks (459 GFLOP); 4.6 MB on disk"
+
+
+def test_the_cost_of_a_profile_follows_the_parameters_that_are_given_besides():
+    told = profile_cost(ROOT, "full", ["04_origin_of_the_divergence"], ["-p", "num_images", "10"], here=False)
+    assert told.startswith("full: at most 30,000 evaluations")
 
 
 def test_the_cost_of_a_missing_parameter_or_an_unknown_notebook_is_refused():

@@ -224,6 +224,12 @@ def test_a_source_of_another_kind_is_refused(name, expected, tmp_path):
         taba.load_model(name, source=tmp_path / "weights.pt")
 
 
+def test_a_second_network_is_advised_to_be_trained_with_its_seed():
+    advice = taba.models.entry_of("mini-adm-1").advice
+    assert advice == "train it with `python -m training mini-adm --seed 1`"
+    assert taba.models.entry_of("mini-adm-s").advice == "train it with `python -m training mini-adm-s`"
+
+
 def test_a_training_seed_names_one_of_the_networks_that_were_trained_alike():
     assert taba.models.trained_alike("mini-dit") == {0: "mini-dit", 1: "mini-dit-1"}
     second = taba.load_model("mini-dit", training_seed=1)

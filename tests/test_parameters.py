@@ -139,7 +139,10 @@ def test_judges_of_garments_do_not_judge_other_pictures(judged):
         ({"num_guided": 0}, "num_guided must be a whole number between 1 and"),
         ({"num_weights": 4}, r"num_weights must be an odd number between 3 and 101 .*, got 4"),
         ({"num_weights": 7.0}, "num_weights must be an odd number .*, got 7.0"),
-        ({"seed": -1}, "seed must be a whole number between 0 and"),
+        (
+            {"seeds": [-1]},
+            "seeds must be a list of one or more different values, each a whole number between 0 and",
+        ),
         (
             {"models": "mini-adm"},
             r"models must be a list of one or more different values, each one of \['gauss",

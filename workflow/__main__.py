@@ -109,8 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     two = commands.add_parser("test", help="unit tests, then notebooks against the reference numbers")
     three = commands.add_parser("reference", help="run notebooks in place, write references/ and figures/")
-    four = commands.add_parser("playground", help="build the page that runs two minis in a browser")
-    four.add_argument("folder", nargs="?", default="site/playground", help="where to: %(default)s")
+    page = commands.add_parser("playground", help="build the page that runs two minis in a browser")
+    page.add_argument("folder", nargs="?", default="site/playground", help="where to: %(default)s")
     commands.add_parser("address", help="make badges, links and Colab cells from pyproject.toml's Repository")
     commands.add_parser("slides", help="notebooks as slides that need no network, in results/slides/")
     for command in (one, two, three):

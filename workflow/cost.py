@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from taba_utils.studies.cost import cost_of
 from taba_utils.studies.needs import needs
+from workflow.plan import parameters
 
 
-def cost(root: Path, profile: str, names: Sequence[str], here: bool = True) -> str:
+def cost(
+    root: Path, profile: str, names: Sequence[str], options: Sequence[str] = (), here: bool = True
+) -> str:
     """One line: evaluations, GFLOP, disk and memory, and how long the evaluations take on this machine.
 
     Args:
         root: folder of the repository.
         profile: a folder of params/.
         names: notebooks of the profile.
+        options: further options of papermill.
         here: they will run on this machine; if not, no time is measured.
     """
-    given = [
-        yaml.safe_load((root / "params" / profile / f"{name}.yaml").read_text(encoding="utf-8"))
-        for name in names
-    ]
     try:
+        given = [parameters(root, profile, name, options) for name in names]
         wanted = [need for name, p in zip(names, given, strict=True) for need in needs(name, p)]
         return f"{profile}: {cost_of(wanted, given[0], **({} if here else {'probe': 0}))}"
     except ValueError as unknown:

@@ -70,7 +70,7 @@ def paper(
             print(said(lacking), file=sys.stderr, flush=True)
         if not names:
             return False
-        print(cost(root, profile, names, here=not cluster), flush=True)
+        print(cost(root, profile, names, parameters, here=not cluster), flush=True)
     folder = root / "results" / profile / ".jobs"
     folder.mkdir(parents=True, exist_ok=True)
     gone = [name for name in names if not (folder.parent / f"{name}.ipynb").exists()]
@@ -130,9 +130,10 @@ def _followed(
     old = {path.stem: line for path, line in _lines(folder) if before.get(path) == path.stat().st_mtime_ns}
     fresh = {Path(name).stem for name in told} - old.keys()
     silent = [name for name in names if name not in fresh]
-    for name in silent if process.returncode == 0 else ():
-        say(True, f"{name}: up to date ({old[name].removeprefix(f'{name}: ')})")
-    if silent and process.returncode:
+    if process.returncode == 0:
+        for name in silent:
+            say(True, f"{name}: up to date ({old[name].removeprefix(f'{name}: ')})")
+    elif silent:
         say(False, f"{', '.join(silent)}: not run, or ended without a word (more in {log.name})")
     return process.returncode == 0
 

@@ -110,7 +110,10 @@ class Entry:
                 f"download OpenAI's {self.checkpoint} and convert it once: torch.load(..., weights_only=True), "
                 "then safetensors.torch.save_file to that place"
             )
-        return f"train it with `python -m training {self.name}`"
+        recipe, _, seed = self.name.rpartition("-")
+        return (
+            f"train it with `python -m training {f'{recipe} --seed {seed}' if seed.isdigit() else self.name}`"
+        )
 
 
 def read_zoo(text: str) -> dict[str, Entry]:

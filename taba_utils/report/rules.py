@@ -131,12 +131,12 @@ def own_pictures(value: Any) -> str:
     """A folder with pictures, or a list of files."""
     from taba_utils.pictures import picture_files, unreadable  # only where pictures are asked for
 
-    named = isinstance(value, list) and value and all(isinstance(one, str) and one for one in value)
-    files = [Path(one).expanduser() for one in value] if named else []
-    if not (files and all(file.is_file() for file in files)):
+    given: list[Any] = value if isinstance(value, list) else []
+    files = [Path(one).expanduser() for one in given if isinstance(one, str) and one]
+    if not files or len(files) < len(given) or not all(file.is_file() for file in files):
         if picture_folder(value):
             return "a folder with pictures, or a list of picture files that are there"
-        files = picture_files(Path(value).expanduser())
+        files = picture_files(Path(str(value)).expanduser())
     broken = unreadable(files)
     return "" if broken is None else f"pictures that can be read, and {broken} is none"
 
@@ -249,7 +249,6 @@ RULES: dict[str, Rule] = {
     "num_grid_images": integer(2, 1_000_000),
     "num_long_images": integer(2, 1_000_000),
     "seeds": list_of(integer(0, 2**32 - 1)),
-    "seed": integer(0, 2**32 - 1),
     "device": problem_of,
     "precision": one_of(lambda: list(PRECISIONS)),
     "batch_size": integer(1, 4096),

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from taba_utils.cache import SHARD_SIZE
 from taba_utils.ddim import network_step, sampling_moves, walk
 from taba_utils.denoiser import Denoiser
 from taba_utils.interactive import of_the_whole
@@ -22,6 +21,7 @@ from taba_utils.report.parameters import Parameters
 from taba_utils.report.start import PROBE
 from taba_utils.studies.models import Models
 from taba_utils.studies.needs import Need, Shared, distinct, evaluations, needs, tensors
+from taba_utils.studies.triples import stored
 
 _measured: dict[tuple, tuple[float, int]] = {}
 
@@ -163,8 +163,7 @@ def _held(models: Models, need: Need) -> int:
     work = need.work
     if not isinstance(work, Shared) or work.convention or work.exact or need.model not in models:
         return 0
-    whole_shards = SHARD_SIZE * math.ceil(need.images / SHARD_SIZE)
-    r = models.trajectories(need.model, need.seed, whole_shards, need.num_steps, paired=work.paired)
+    r = stored(models, need.model, need.seed, need.images, need.num_steps, paired=work.paired)
     return r.held(need.images)[work.inverted] * need.evaluations
 
 

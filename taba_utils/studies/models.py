@@ -11,7 +11,7 @@ import torch
 from taba_utils.denoiser import Denoiser
 from taba_utils.interpolation import pair_conditions
 from taba_utils.metrics import plain_mask, pool_mask
-from taba_utils.models import Entry, entry_of, load_model
+from taba_utils.models import entry_of, load_model
 from taba_utils.trajectories import Trajectories
 
 
@@ -69,13 +69,9 @@ class Models(Mapping[str, Denoiser]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def entry(self, name: str) -> Entry:
-        """What is known of a model without loading it."""
-        return entry_of(self.sources.get(name, name))
-
     def space(self, name: str) -> str:
         """Where a model diffuses: "pixel" or "latent"."""
-        return self.entry(name).space
+        return entry_of(self.sources.get(name, name)).space
 
     @property
     def pairs(self) -> list[tuple[str, int]]:

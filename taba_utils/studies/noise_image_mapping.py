@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations, product
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 
 from taba_utils.denoiser import Denoiser
 from taba_utils.metrics import accuracy_over_divisions, assignment_accuracy
+from taba_utils.models import trained_alike
 from taba_utils.report import Run
 from taba_utils.studies.models import Models
 from taba_utils.studies.triples import Triples, all_seeds, stored, triples
@@ -92,13 +93,8 @@ def pool_sizes(
 
 
 def alike(models: Models) -> list[tuple[str, str]]:
-    """Pairs of networks of one kind: same family, shape and training set. Each name with those after it."""
-    entries = [models.entry(name) for name in models]
-    return [
-        (a.name, b.name)
-        for a, b in combinations(entries, 2)
-        if (a.family, a.shape, a.training_set) == (b.family, b.shape, b.training_set)
-    ]
+    """Pairs of networks that were trained alike but for the seed: each name with the others of its kind."""
+    return [(a, b) for a in models for b in trained_alike(a).values() if b != a and b in models]
 
 
 def same_noise_same_image(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -33,7 +34,7 @@ class Triples:
 
 
 def stored(
-    models: Models, name: str, seed: int, num_images: int, num_steps: int | None = None
+    models: Models, name: str, seed: int, num_images: int, num_steps: int | None = None, **options: Any
 ) -> Trajectories:
     """Trajectories of at least images 0..num_images-1, which find these images in the cache whoever stored them.
 
@@ -42,9 +43,10 @@ def stored(
 
     Args:
         num_steps: T; None: the run's own.
+        options: of `Models.trajectories`.
     """
     whole_shards = SHARD_SIZE * math.ceil(num_images / SHARD_SIZE)
-    return models.trajectories(name, seed, whole_shards, num_steps)
+    return models.trajectories(name, seed, whole_shards, num_steps, **options)
 
 
 def triples(

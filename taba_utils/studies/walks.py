@@ -33,11 +33,6 @@ class WalkBack:
     distance: torch.Tensor
     sigma: torch.Tensor
 
-    @property
-    def mean_distance(self) -> torch.Tensor:
-        """(T,), mean over the images."""
-        return self.distance.mean(0)
-
 
 def walks_back(models: Models, *, num_images: int) -> list[WalkBack]:
     """`walk_back` for every model and seed."""

@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 
 from taba_utils import metrics
-from taba_utils.cache import SHARD_SIZE
 from taba_utils.ddim import clip_bound, inversion_moves, network_step, walk
 from taba_utils.denoiser import Denoiser
 from taba_utils.evaluation import evaluate
@@ -22,6 +21,7 @@ from taba_utils.report import Run
 from taba_utils.studies import predictions
 from taba_utils.studies.models import Models
 from taba_utils.studies.predictions import AREAS, GREY
+from taba_utils.studies.triples import stored
 from taba_utils.theory import replaced_steps
 from taba_utils.trajectories import Trajectories
 
@@ -55,15 +55,12 @@ class Experiment:
 
     def exact(self, name: str, seed: int) -> Trajectories:
         """The images of notebook 08 (in pairs of one condition), with the sampler's own ε of the first steps."""
-        return self._trajectories(name, seed, paired=True, keep_predictions=self.steps[-1])
+        kept = {"paired": True, "keep_predictions": self.steps[-1]}
+        return stored(self.models, name, seed, self.num_images, **kept)
 
     def plain(self, name: str, seed: int) -> Trajectories:
         """The images of notebook 02 (each with a condition of its own)."""
-        return self._trajectories(name, seed)
-
-    def _trajectories(self, name: str, seed: int, **options) -> Trajectories:
-        """The cache finds stored images by the conditions of all that are stored: those of a whole shard are given."""
-        return self.models.trajectories(name, seed, max(self.num_images, SHARD_SIZE), **options)
+        return stored(self.models, name, seed, self.num_images)
 
     def mask(self, name: str, r: Trajectories) -> torch.Tensor:
         """Plain entries of the images, (N, h, w), bool."""
