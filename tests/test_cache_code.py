@@ -84,7 +84,7 @@ def test_an_edit_of_the_package_changes_the_key_if_it_can_change_a_result(worksh
         assert costs(workshop) == 2 * 2 * 4
     code = [json.loads(path.read_text())["code"].keys() for path in (workshop / "cache").glob("*/key.json")]
     images = {"conditions", "ddim", "denoiser", "evaluation", "models.gaussian", "observers", "schedule"}
-    images |= {"trajectories"}
+    images |= {"notices", "trajectories"}
     latents = images | {"inversion.base", "inversion.naive"}
     assert {frozenset(keys) for keys in code} == {
         frozenset(f"taba_utils.{name}" for name in names) for names in (images, latents)

@@ -9,7 +9,7 @@ import taba_utils
 
 ROOT = Path(taba_utils.__file__).parent
 LAYERS = """
-    cache.sources notebooks
+    cache.sources notebooks notices
     schedule interactive devices
     conditions
     denoiser
