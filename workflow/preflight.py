@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from taba_utils.judges import JudgeMissing, load_judge
 from taba_utils.models import entry_of
 from taba_utils.report.parameters import problems
-
-PARAMETER = ("-p", "--parameters")
+from workflow.plan import parameters
 
 
 def obstacles(
-    root: Path, profile: str, names: Sequence[str], parameters: Sequence[str] = ()
+    root: Path, profile: str, names: Sequence[str], options: Sequence[str] = ()
 ) -> dict[str, list[str]]:
     """What keeps each notebook of a profile from running: notebook -> lines; only notebooks that cannot run.
 
@@ -24,15 +21,14 @@ def obstacles(
         root: folder of the repository.
         profile: a folder of params/.
         names: notebooks of the profile.
-        parameters: further options of papermill. Nothing is said where they are more than "-p name value".
+        options: further options of papermill. Nothing is said where they are more than "-p name value".
     """
-    told = _told(parameters)
-    if told is None:
-        return {}
     found = {}
     for name in names:
-        text = (root / "params" / profile / f"{name}.yaml").read_text(encoding="utf-8")
-        given = yaml.safe_load(text) | told
+        try:
+            given = parameters(root, profile, name, options)
+        except ValueError:
+            return {}
         found[name] = [*problems(given), *_without_weights(given), *_without_judges(given)]
     return {name: lines for name, lines in found.items() if lines}
 
@@ -79,14 +75,3 @@ def _judge_missing(name: str) -> str:
     except ValueError:
         pass
     return ""
-
-
-def _told(parameters: Sequence[str]) -> dict | None:
-    """Name -> value of "-p name value" options; None where there are others."""
-    told, rest = {}, list(parameters)
-    while rest:
-        if rest[0] not in PARAMETER or len(rest) < 3:
-            return None
-        told[rest[1]] = yaml.safe_load(rest[2])
-        rest = rest[3:]
-    return told
