@@ -57,4 +57,4 @@ RECIPES = {
     "mini-dit": Recipe(8000),
     "mini-if": Recipe(5000),
 }
-"""The numbers of steps were fixed before a model's own run: docs/experiments.md says when. The cards say how long each run took."""
+"""Each number of steps was fixed before the model's own run. docs/experiments.md says when, the cards say how long a run took."""
