@@ -13,7 +13,7 @@ from taba_utils.cache.files import cache_folder
 from taba_utils.cache.fingerprint import version
 from taba_utils.cache.store import NUMERICS
 
-FOLDER = re.compile(r"(image|judged|latent|prediction|state)-[0-9a-f]{32}")
+FOLDER = re.compile(r"(image|judged|latent|prediction|state|watched)-[0-9a-f]{32}")
 
 
 def prune(cache_dir: str | Path | None = None, *, dry_run: bool = False) -> list[Path]:

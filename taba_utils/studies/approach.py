@@ -11,8 +11,10 @@ import torch
 from taba_utils.ddim import sample
 from taba_utils.metrics import transition_point
 from taba_utils.observers import Collect, DistanceMap
+from taba_utils.studies.kept import kept
 from taba_utils.studies.models import Models
 from taba_utils.studies.triples import Triples, triples
+from taba_utils.trajectories import Trajectories
 
 WEIGHTS = tuple(i / 24 for i in range(25))  # λ of the map
 ENDS = ("latent", "shrunken noise")
@@ -38,27 +40,26 @@ def shrunken_noise(found: Triples) -> torch.Tensor:
 
 
 def follow(models: Models, name: str, seed: int, *, num_images: int, num_watched: int) -> Approach:
-    """Sample images 0..num_watched-1 again and measure distances on the way.
+    """Sample images 0..num_watched-1 again and measure distances on the way; known ones are read.
 
     Args:
         num_images: of the latents whose standard deviation is c.
         num_watched: at most num_images.
     """
-    denoiser, found = models[name], triples(models, name, seed, num_images)
-    first = found.first(num_watched)
-    ends = torch.stack([first.noise, first.latent, shrunken_noise(found)[:num_watched]], dim=1)
+    found = triples(models, name, seed, num_images)
+    ends = torch.stack([found.noise, found.latent, shrunken_noise(found)], dim=1)[:num_watched]
+    return Approach(*kept(_watch, models.trajectories(name, seed, num_watched), ends, parts=2))
+
+
+def _watch(runs: Trajectories, ends: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The fields of `Approach`; ends: (N, 3, C, H, W), x_T, x̂_T and c x_T."""
+    noise, latent = ends[:, 0], ends[:, 1]
     to_ends = Collect(lambda step: _distances(step.after, ends[step.images]))
-    to_line = DistanceMap(first.noise, first.latent, WEIGHTS)
-    sample(
-        denoiser,
-        first.noise,
-        denoiser.schedule(models.num_steps),
-        denoiser.sample_condition(num_watched, seed),
-        [to_ends, to_line],
-        batch_size=models.batch_size,
-    )
-    at_noise = _distances(first.noise, ends)[:, None]
-    return Approach(torch.cat([to_ends.values, at_noise], dim=1), to_line.values)
+    to_line = DistanceMap(noise, latent, WEIGHTS)
+    watch, size = [to_ends, to_line], runs.batch_size
+    sample(runs.denoiser, noise, runs.schedule, runs.condition, watch, batch_size=size)
+    at_noise = _distances(noise, ends)[:, None]
+    return torch.cat([to_ends.values, at_noise], dim=1), to_line.values
 
 
 def follow_all(models: Models, *, num_images: int, num_watched: int) -> dict[tuple[str, int], Approach]:

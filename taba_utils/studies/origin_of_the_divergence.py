@@ -14,8 +14,10 @@ from taba_utils.metrics import ApproximationErrors
 from taba_utils.observers import ApproximationError
 from taba_utils.report import Run, tables
 from taba_utils.schedule import Schedule
+from taba_utils.studies.kept import kept
 from taba_utils.studies.models import Models
 from taba_utils.studies.triples import stored
+from taba_utils.trajectories import Trajectories
 
 AREAS = ("plain", "rest")
 SCALES = ("sum", "mean")
@@ -51,16 +53,25 @@ def step_ranges(num_steps: int) -> dict[str, tuple[int, int]]:
 
 
 def watch(models: Models, *, num_images: int) -> Watched:
-    """Sample images of every model and seed and measure ξ(t) on the way."""
+    """ξ(t) of the images of every model and seed, measured while they are sampled again; known ones are read."""
     watched = {}
     for name, seed in models.pairs:
         runs = models.trajectories(name, seed, num_images)
         plain = models.plain_mask(name, stored(models, name, seed, num_images).image(num_images))
         observer = ApproximationError(models[name], plain, runs.condition)
-        options = {"observers": [observer], "batch_size": models.batch_size}
-        taba.sample(models[name], runs.noise(num_images), runs.schedule, runs.condition, **options)
+        code = ["taba_utils.metrics.approximation"]
+        found = kept(_sums, runs, runs.noise(num_images), plain, parts=2, modules=code)
+        observer.totals, observer.products = found
         watched[name, seed] = observer
     return watched
+
+
+def _sums(runs: Trajectories, noise: torch.Tensor, plain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sample from the noise; `totals` and `products` of the observer."""
+    observer = ApproximationError(runs.denoiser, plain, runs.condition)
+    options = {"observers": [observer], "batch_size": runs.batch_size}
+    taba.sample(runs.denoiser, noise, runs.schedule, runs.condition, **options)
+    return observer.totals, observer.products
 
 
 def plain_shares(watched: Watched) -> pd.DataFrame:

@@ -11,7 +11,9 @@ import torch
 import taba_utils as taba
 from taba_utils import observers
 from taba_utils.schedule import Schedule
+from taba_utils.studies.kept import kept
 from taba_utils.studies.models import Models
+from taba_utils.trajectories import Trajectories
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,24 @@ def walks_back(models: Models, *, num_images: int) -> list[WalkBack]:
 
 
 def walk_back(models: Models, name: str, seed: int, *, num_images: int) -> WalkBack:
-    """Sample images, and invert them with the sampler's own ε (Eq. 3) and with the network's (Eq. 4)."""
+    """Sample images, and invert them with the sampler's own ε (Eq. 3) and with the network's (Eq. 4); or read both."""
     runs = models.trajectories(name, seed, num_images)
-    noise, place = runs.noise(num_images), (runs.schedule, runs.condition)
-    options = {"convention": "target", "batch_size": models.batch_size}
+    gap, evaluations, distance = kept(_walk, runs, runs.noise(num_images), parts=3)
+    return WalkBack(name, seed, gap.item(), int(evaluations), distance, noise_levels(runs.schedule))
+
+
+def _walk(runs: Trajectories, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`largest`, `evaluations` and `distance` of `WalkBack`."""
+    denoiser, place, size = runs.denoiser, (runs.schedule, runs.condition), runs.batch_size
     seen, own = observers.states(), observers.noise_predictions()
-    image = taba.sample(
-        models[name], noise, *place, observers=[seen, own], batch_size=models.batch_size
-    ).image
+    image = taba.sample(denoiser, noise, *place, observers=[seen, own], batch_size=size).image
+    options = {"convention": "target", "batch_size": size}
     exact = taba.invert(
-        models[name], image, *place, ground_truth=own, replace_first=runs.schedule.num_steps, **options
+        denoiser, image, *place, ground_truth=own, replace_first=runs.schedule.num_steps, **options
     )
     gap = observers.distance_to(torch.cat([seen.values, noise[:, None]], dim=1))
-    taba.invert(models[name], image, *place, observers=[gap], **options)
-    largest, sigma = (exact.latent - noise).abs().max().item(), noise_levels(runs.schedule)
-    return WalkBack(name, seed, largest, exact.evaluations, gap.values, sigma)
+    taba.invert(denoiser, image, *place, observers=[gap], **options)
+    return (exact.latent - noise).abs().max(), torch.tensor(exact.evaluations), gap.values
 
 
 def exactness(walks: Sequence[WalkBack]) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from taba_utils.metrics.approximation import area_sums
 from taba_utils.observers import Collect, Step
 from taba_utils.report import Run
 from taba_utils.studies import predictions
+from taba_utils.studies.kept import kept
 from taba_utils.studies.models import Models
 from taba_utils.studies.predictions import AREAS, GREY
 from taba_utils.studies.triples import stored
@@ -100,29 +101,33 @@ def errors(experiment: Experiment) -> pd.DataFrame:
     rows = []
     for name, seed in experiment.models.pairs:
         r = experiment.exact(name, seed)
-        totals = _error_sums(r, experiment.mask(name, r)).sum(dim=0)
+        plain, code = experiment.mask(name, r), ["taba_utils.metrics.approximation"]
+        [each] = kept(_error_sums, r, r.image(len(plain)), r.predictions(len(plain)), plain, modules=code)
+        totals = each.sum(dim=0)
         for level, sums in enumerate(totals, start=1):
             found = {f"error_{area}": (sums[i] / sums[i + 3]).item() for i, area in enumerate(AREAS)}
             rows.append({"model": name, "seed": seed, "level": level, **found})
     return pd.DataFrame(rows)
 
 
-def _error_sums(r: Trajectories, plain: torch.Tensor) -> torch.Tensor:
+def _error_sums(
+    r: Trajectories, image: torch.Tensor, own: torch.Tensor, plain: torch.Tensor
+) -> tuple[torch.Tensor]:
     """Sums of `area_sums` of |ε(x_{l-1}, t_l) - ε(x_l, t_l)| for each image and level, (N, K, 5)."""
-    own, told, kept = r.predictions(len(plain)), _told(r, len(plain)), r.keep_predictions
+    told, count = _told(r, len(plain)), own.shape[1]
 
     def sums(step: Step) -> torch.Tensor:
         chosen = None if told is None else told[step.images]
         before, after = (evaluate(r.denoiser, x, step.timestep, chosen) for x in (step.before, step.after))
         return area_sums(before.cpu(), after.cpu(), plain[step.images])
 
-    method, watch = ExactFirst(kept, own), Collect(sums)
+    method, watch = ExactFirst(count, own), Collect(sums)
     moves, take = (
-        method.moves(r.schedule)[:kept],
+        method.moves(r.schedule)[:count],
         method.step(Setting(r.denoiser, r.schedule, clip_bound(r.denoiser, r.clip))),
     )
-    walk(r.denoiser, r.image(len(plain)), moves, take, told, [watch], batch_size=r.batch_size)
-    return watch.values
+    walk(r.denoiser, image, moves, take, told, [watch], batch_size=r.batch_size)
+    return (watch.values,)
 
 
 def forward(
