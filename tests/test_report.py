@@ -324,6 +324,21 @@ def test_results_quote_the_full_profile_once_it_is_there(tmp_path):
     assert "`references/full/`" in results_markdown(tmp_path)
 
 
+def test_a_profile_of_which_notebooks_are_missing_has_estimates_and_no_verdicts(tmp_path):
+    written_profile(tmp_path)
+    written_profile(tmp_path, "full")
+    (tmp_path / "params" / "full").mkdir(parents=True)
+    for name in ("02_nb", "03_nb"):
+        (tmp_path / "params" / "full" / f"{name}.yaml").touch()
+    assert profile_of(tmp_path) == "mini"
+    before, after = results_markdown(tmp_path).split("# The profile full, as far as it has run")
+    assert "`references/mini/`" in before
+    assert "Notebooks 02 have run, notebooks 03 have not." in after
+    line = next(line for line in after.splitlines() if line.startswith("| 2a, mini-adm |"))
+    assert line.endswith("| 1 [0.752, 1.25] | 3 sets | 0.343 | - |")
+    assert "notebooks 02 have run" in readme_markdown(tmp_path)
+
+
 def test_the_forest_has_a_row_a_statement_and_fits_every_mark(tmp_path):
     written_profile(tmp_path)
     write_results(tmp_path)

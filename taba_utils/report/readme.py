@@ -14,6 +14,7 @@ from taba_utils.report.results import (
     compared,
     number,
     profile_of,
+    progress_of_full,
     references,
     results_markdown,
     same_sign,
@@ -62,6 +63,11 @@ def readme_markdown(root: Path) -> str:
         f"{second}, trained as {name} was from another seed, gives {same_sign(shared)} of {len(shared)} judged effects the same sign."
         for name, second, shared in compared(given)
     ]
+    run, left = progress_of_full(root)
+    if run and left:
+        alike.append(
+            f"Of the profile `full`, notebooks {', '.join(run)} have run: [estimates](RESULTS.md#the-profile-full-as-far-as-it-has-run)."
+        )
     return "\n".join([*lines, "", *table, "", caption, *(["", *alike] if alike else [])])
 
 

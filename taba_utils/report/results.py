@@ -38,6 +38,12 @@ SAYS = {
     "mini": "is what the notebooks run by themselves: small sets of images, minutes on two cores.",
     "full": "has the paper's own N and T wherever the embedded data allow.",
 }
+UNFINISHED = """
+# The profile full, as far as it has run
+
+The profile `full` has the paper's own N and T wherever the embedded data allow. Notebooks {run} have run, notebooks {left} have not. Verdicts
+are corrected over a whole profile. Until all notebooks have run, this chapter shows estimates and no verdicts.
+"""
 OTHERS = "galaxies"
 """Profile of networks that nobody here trained."""
 OTHERS_HEAD = """
@@ -87,13 +93,16 @@ def references(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
-def answers(stored: Mapping[str, dict]) -> list[Answer]:
+def answers(stored: Mapping[str, dict], whole: bool = True) -> list[Answer]:
     """All effects of a profile, with verdicts that are corrected over all of them.
 
     Args:
         stored: of `references`.
+        whole: whether these are all notebooks of the profile; if not, no verdict is given.
     """
     found = [(name, effect) for name, it in stored.items() for effect in stored_effects(it).values()]
+    if not whole:
+        return [Answer(name, effect, "") for name, effect in found]
     judged = [effect.estimate for _, effect in found if statements()[effect.statement].verdict]
     said = iter(verdicts(judged))
     return [
@@ -103,8 +112,16 @@ def answers(stored: Mapping[str, dict]) -> list[Answer]:
 
 
 def profile_of(root: Path) -> str:
-    """The profile that is quoted: `full` once it has been run, else `mini`."""
-    return "full" if (root / "references" / "full").is_dir() else "mini"
+    """The profile that is quoted: `full` once all of its notebooks have run, else `mini`."""
+    run, left = progress_of_full(root)
+    return "full" if run and not left else "mini"
+
+
+def progress_of_full(root: Path) -> tuple[list[str], list[str]]:
+    """Numbers of the notebooks of the profile `full` that have run, and of those that have not."""
+    run = sorted(path.stem[:2] for path in (root / "references" / "full").glob("*.json"))
+    every = sorted(path.stem[:2] for path in (root / "params" / "full").glob("*.yaml"))
+    return run, [number for number in every if number not in run]
 
 
 def results_markdown(root: Path) -> str:
@@ -113,6 +130,10 @@ def results_markdown(root: Path) -> str:
     head = HEAD.format(profile=profile, says=SAYS[profile], count=_count(root, profile)).rstrip()
     blocks = [head, *_chapter(root, profile), *_second_networks(root, profile)]
     blocks += ["## Figures of the paper", _figures(root)]
+    run, left = progress_of_full(root)
+    if run and left:
+        blocks.append(UNFINISHED.format(run=", ".join(run), left=", ".join(left)).strip())
+        blocks += _chapter(root, "full", whole=False)
     if (root / "references" / OTHERS).is_dir():
         blocks += [OTHERS_HEAD.format(count=_count(root, OTHERS)).strip(), *_chapter(root, OTHERS)]
     return "\n\n".join(blocks) + "\n"
@@ -136,10 +157,10 @@ def _count(root: Path, profile: str) -> int:
     return sum(bool(one.verdict) for one in answers(references(root / "references" / profile)))
 
 
-def _chapter(root: Path, profile: str) -> list[str]:
-    """A section for each notebook of a profile."""
+def _chapter(root: Path, profile: str, whole: bool = True) -> list[str]:
+    """A section for each notebook of a profile that has run; `whole` as of `answers`."""
     stored, blocks = references(root / "references" / profile), []
-    found = answers(stored)
+    found = answers(stored, whole)
     for name, reference in stored.items():
         blocks.append(f"## [{_title(root, name)}](notebooks/{name}.ipynb)")
         blocks.append(_conditions(reference["parameters"]))
