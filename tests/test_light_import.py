@@ -31,3 +31,11 @@ def test_sampling_a_light_model_imports_nothing_heavy():
 
 def test_a_table_imports_pandas_and_no_more():
     assert imported("taba.list_models(), taba.paper.table(2)") == {"pandas"}
+
+
+def test_the_cost_of_a_run_draws_nothing_and_tests_nothing():
+    """Each job of the graph begins with it."""
+    p = {"models": ["mini-adm"], "num_images": 2, "num_steps": 2, "seeds": [0]}
+    assert imported(
+        f"print(taba.cost('02_latents_vs_noise', {p}, probe=0), file=open('/dev/null', 'w'))"
+    ) == {"pandas"}

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from taba_utils.paper.effects import effect as papers_effect
 
@@ -76,6 +75,8 @@ class Estimate:
             return cls(mean, -limit, limit, 1.0, count)
         if np.ptp(x) <= ROUNDING * np.abs(x).max():  # nothing varies: nothing to test with
             return cls(mean, mean, mean, 1.0, count)
+        from scipy import stats  # takes a second to import, which no job of trajectories should pay
+
         test = stats.ttest_1samp(x, 0.0)
         low, high = test.confidence_interval(0.95)
         return cls(mean, float(low), float(high), float(test.pvalue), count)
