@@ -212,10 +212,11 @@ def test_no_file_names_a_package_index():
 
 def test_versions_agree():
     version = PROJECT["version"]
-    assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == version
     assert f"taba-{version}-py3-none-any.whl" in (ROOT / "docs" / "running.md").read_text()
-    newest = re.search(r"^## (\S+)( \(not released\))?$", (ROOT / "CHANGELOG.md").read_text(), re.M)
-    assert newest[1] == version
+    newest = re.search(r"^## (\S+) \((.*)\)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert (newest[1], newest[2]) == (version, str(citation.get("date-released", "not released")))
     assert f'__version__ = "{version}"' in (ROOT / "taba_utils" / "__init__.py").read_text()
 
 
