@@ -36,8 +36,8 @@ site: $(READY) ## build the site with its playground into site/; python3 -m http
 bench: $(READY) ## speed and memory against peers, under ten minutes; BENCH='--rows round-trip' or --quick
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-lab: $(READY) ## open the notebooks; LAB='--no-browser --allow-root'
-	$(BIN)/jupyter lab $(LAB) notebooks
+lab: $(READY) ## open copies of the notebooks in lab/, kept from one time to the next; FOLDER=notebooks: the tracked ones; LAB='--no-browser --allow-root'
+	@folder="$(or $(FOLDER),lab/notebooks)" && $(BIN)/python -m workflow lab "$$folder" && $(BIN)/jupyter lab $(LAB) "$$folder"
 
 reference: $(READY) ## run the notebooks in place, write references/, figures/ and RESULTS.md, measure tolerances
 	@$(BIN)/python -m workflow reference --jobs $(JOBS)
@@ -54,7 +54,7 @@ lock: ## pin the newest versions that work together
 	set -o pipefail; $(LOCKING)/bin/pip freeze --all --exclude pip --exclude-editable | sed -E '/^(nvidia|cuda|triton)/ s/$$/ ; sys_platform == "linux"/' > $(LOCKING)/pins
 	mv $(LOCKING)/pins requirements.lock && rm -rf $(LOCKING)
 
-clean: ## remove what the commands above made, but for the environment
+clean: ## remove what the commands above made, but for the environment and your notebooks in lab/
 	rm -rf results build site
 
 .PHONY: help setup paper test test-browser test-site test-cluster test-wheel test-bench bench site lab reference slides lint lock clean

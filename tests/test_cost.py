@@ -86,8 +86,8 @@ def test_minutes_are_evaluations_times_measured_seconds_and_long_ones_are_hours(
     told = Cost({"a": 600, "b": 0}, 0, None, 10**6, "cpu", {"a": 0.5}, 2 * 10**9)
     assert told.minutes == 5
     assert str(told) == (
-        "at most 600 evaluations of networks (GFLOP unknown); 1.0 MB on disk; 2.0 GB of memory; "
-        "about 5 minutes here (cpu; an evaluation of a 5e+02 ms)"
+        "at most 600 evaluations of networks (GFLOP unknown); 1.0 MB on disk; 2.0 GB of memory;\n"
+        "about 5 minutes here (cpu); an evaluation of a 5e+02 ms"
     )
     assert "about 10.0 hours here" in str(Cost({"a": 72_000}, 0, 1.0, 0, "cpu", {"a": 0.5}, None))
 

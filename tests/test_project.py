@@ -212,10 +212,11 @@ def test_no_file_names_a_package_index():
 
 def test_versions_agree():
     version = PROJECT["version"]
-    assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == version
     assert f"taba-{version}-py3-none-any.whl" in (ROOT / "docs" / "running.md").read_text()
-    newest = re.search(r"^## (\S+)( \(not released\))?$", (ROOT / "CHANGELOG.md").read_text(), re.M)
-    assert newest[1] == version
+    newest = re.search(r"^## (\S+) \((.*)\)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert (newest[1], newest[2]) == (version, str(citation.get("date-released", "not released")))
     assert f'__version__ = "{version}"' in (ROOT / "taba_utils" / "__init__.py").read_text()
 
 
@@ -239,28 +240,49 @@ def test_no_weights_are_pickled():
 
 
 RECORDER = """#!/bin/sh
-for argument in "$@"; do echo "$argument"; done
+for argument in "$(basename "$0")" "$@"; do echo "$argument"; done
 echo "PARAMETERS=$PARAMETERS"
-exit 3
+exit {code}
 """
 
 
-def test_make_paper_hands_everything_to_the_workflow_and_fails_when_it_fails(tmp_path):
-    shutil.copy(ROOT / "Makefile", tmp_path)
-    (tmp_path / "env" / "bin").mkdir(parents=True)
+def make(folder: Path, *given: str, code: int = 0) -> tuple[int, list[str]]:
+    """Exit code and lines of `make` in a folder whose programs print what they are given and exit with `code`."""
+    shutil.copy(ROOT / "Makefile", folder)
+    (folder / "env" / "bin").mkdir(parents=True)
     for name in ("requirements.lock", "pyproject.toml", "env/.ready"):
-        (tmp_path / name).touch()
-    (tmp_path / "env" / "bin" / "python").write_text(RECORDER)
-    (tmp_path / "env" / "bin" / "python").chmod(0o755)
+        (folder / name).touch()
+    for name in ("python", "jupyter"):
+        (folder / "env" / "bin" / name).write_text(RECORDER.format(code=code))
+        (folder / "env" / "bin" / name).chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
-    given = ["VENV=env", "PROFILE=some", "JOBS=1", "NOTEBOOKS=01 02", 'PARAMETERS=-p device "a b"']
-    command = ["make", "--no-print-directory", "paper", *given]
-    result = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert result.returncode != 0
-    called = ["-m", "workflow", "paper", "--profile", "some", "--jobs", "1", "01", "02"]
-    assert result.stdout.splitlines() == [*called, 'PARAMETERS=-p device "a b"']
+    command = ["make", "--no-print-directory", "VENV=env", *given]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return result.returncode, [line for line in result.stdout.splitlines() if line != "PARAMETERS="]
+
+
+def test_make_paper_hands_everything_to_the_workflow_and_fails_when_it_fails(tmp_path):
+    given = ["PROFILE=some", "JOBS=1", "NOTEBOOKS=01 02", 'PARAMETERS=-p device "a b"']
+    failed, told = make(tmp_path, "paper", *given, code=3)
+    assert failed
+    called = ["python", "-m", "workflow", "paper", "--profile", "some", "--jobs", "1", "01", "02"]
+    assert told == [*called, 'PARAMETERS=-p device "a b"']
+
+
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [([], "lab/notebooks"), (["FOLDER=notebooks"], "notebooks")],
+    ids=["copies", "tracked"],
+)
+def test_make_lab_opens_copies_unless_the_tracked_notebooks_are_asked_for(tmp_path, given, folder):
+    prepared = ["python", "-m", "workflow", "lab", folder]
+    opened = ["jupyter", "lab", "--no-browser", "--allow-root", folder]
+    assert make(tmp_path, "lab", "LAB=--no-browser --allow-root", *given) == (0, [*prepared, *opened])
+
+
+def test_make_lab_opens_nothing_where_there_is_no_folder(tmp_path):
+    failed, told = make(tmp_path, "lab", code=2)
+    assert failed and "jupyter" not in told
 
 
 def test_the_makefile_fits_a_screen():

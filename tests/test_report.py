@@ -10,6 +10,7 @@ from scipy import stats
 from taba_utils.models.gaussian import half_plain
 from taba_utils.paper.effects import effect as papers_effect
 from taba_utils.report import Estimate, Run, references, statements, verdicts
+from taba_utils.report.lines import short_lines
 from taba_utils.report.readme import readme_markdown, with_results, write_results
 from taba_utils.report.references import stored_effects
 from taba_utils.report.results import profile_of, results_markdown
@@ -240,16 +241,26 @@ def test_numbers_and_effects_have_names_of_their_own_and_at_least_one_value():
         made.effect("2z", "mini-adm", [1.0])
 
 
-def test_the_cost_is_one_line_with_seeds_versions_device_and_evaluations():
-    line = run().cost(evaluations=12_800)
-    assert "\n" not in line
+def test_lines_end_at_a_semicolon_and_only_a_part_without_one_is_wider_than_a_page():
+    parts = [letter * count for letter, count in zip("abcdef", (39, 50, 91, 120, 1, 2), strict=True)]
+    text = "; ".join(parts)
+    lines = short_lines(text).splitlines()
+    assert " ".join(lines) == text
+    assert [line[0] for line in lines] == ["a", "c", "d", "e"]
+    assert [len(line) for line in lines] == [92, 92, 121, 5]
+    assert short_lines("one; two") == "one; two"
+
+
+def test_the_cost_tells_seeds_versions_device_and_evaluations_in_short_lines():
+    told = run().cost(evaluations=12_800)
+    assert max(map(len, told.splitlines())) <= 92
     for part in (
         "seeds [0, 1, 2]",
         "device cpu",
         f"torch {torch.__version__.split('+')[0]}",
-        "12,800 network",
+        "12,800 network evaluations besides what the cache held",
     ):
-        assert part in line
+        assert part in told
 
 
 def test_the_table_of_effects_says_of_how_many_units_and_what_the_paper_has():

@@ -199,6 +199,47 @@ def test_the_search_works_from_disk(site, chromium):
     assert wait_for(chromium, "document.querySelectorAll('#search-results li').length") >= 2
 
 
+NAVIGATION = "document.querySelectorAll('.sidebar-tree a')"
+FOLDS = "document.querySelectorAll('.sidebar-tree .toctree-checkbox + label')"
+
+
+def click(driver, element) -> None:
+    """Click as a reader does who scrolled there; the theme scrolls smoothly, and a driver does not wait for that."""
+    driver.execute_script("arguments[0].scrollIntoView({behavior: 'instant', block: 'center'})", element)
+    element.click()
+
+
+def opened(driver, address: str) -> tuple[bool, list[str]]:
+    """Whether the page is there with its title, and the errors in its console."""
+    wait_for(driver, f"document.readyState == 'complete' && location.href == {json.dumps(address)}")
+    told = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+    return driver.find_element("tag name", "h1").is_displayed(), told
+
+
+def test_every_page_of_the_navigation_opens_with_a_click(site, chromium):
+    landing = (site / "index.html").as_uri()
+    chromium.get(landing)
+    chromium.get_log("browser")  # what earlier pages told
+    offered = chromium.execute_script(f"return [...{NAVIGATION}].map(link => link.href)")
+    assert len(offered) > len(NOTEBOOKS)
+    for number, address in enumerate(offered):
+        chromium.get(landing)
+        for fold in chromium.execute_script(f"return {FOLDS}"):
+            click(chromium, fold)
+        click(chromium, chromium.execute_script(f"return {NAVIGATION}[{number}]"))
+        assert opened(chromium, address) == (True, []), address
+
+
+def test_the_search_box_leads_to_a_page(site, chromium):
+    chromium.get((site / "index.html").as_uri())
+    chromium.find_element("class name", "sidebar-search").send_keys("latent\n")
+    wait_for(chromium, "document.querySelectorAll('#search-results li').length")
+    found = chromium.find_element("css selector", "#search-results li a")
+    address = found.get_property("href")
+    click(chromium, found)
+    assert opened(chromium, address)[0]
+
+
 @pytest.fixture
 def server(site):
     """Address of a server of the site on this machine."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from workflow import selection
 from workflow.address import write_address
 from workflow.graph import paper
+from workflow.lab import prepare
 from workflow.plan import Part, fill
 from workflow.run import papermill, run, say
 
@@ -51,6 +52,9 @@ def _commands(asked: argparse.Namespace, root: Path) -> bool:
         return paper(root, asked.profile, asked.notebooks, options, asked.jobs, **told)
     if asked.command == "address":
         print("\n".join(str(path.relative_to(root)) for path in write_address(root)) or "nothing to change")
+        return True
+    if asked.command == "lab":
+        print(prepare(root, asked.folder), flush=True)
         return True
     if asked.command == "slides":
         from workflow.slides import slides  # nbconvert, which no other command needs
@@ -112,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     page = commands.add_parser("playground", help="build the page that runs two minis in a browser")
     page.add_argument("folder", nargs="?", default="site/playground", help="where to: %(default)s")
     commands.add_parser("address", help="make badges, links and Colab cells from pyproject.toml's Repository")
+    opened = commands.add_parser("lab", help="copy the notebooks into lab/, unless a copy is there")
+    opened.add_argument("folder", help="what JupyterLab will open: lab/notebooks is the copy")
     commands.add_parser("slides", help="notebooks as slides that need no network, in results/slides/")
     for command in (one, two, three):
         command.add_argument("--jobs", type=_at_least_one, default=2, help="notebooks at a time")

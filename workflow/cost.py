@@ -13,7 +13,7 @@ from workflow.plan import parameters
 def cost(
     root: Path, profile: str, names: Sequence[str], options: Sequence[str] = (), here: bool = True
 ) -> str:
-    """One line: evaluations, GFLOP, disk and memory, and how long the evaluations take on this machine.
+    """Short lines: evaluations, GFLOP, disk and memory, and how long the evaluations take on this machine.
 
     Args:
         root: folder of the repository.

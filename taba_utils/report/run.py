@@ -15,6 +15,7 @@ import pandas as pd
 from taba_utils.denoiser import Denoiser
 from taba_utils.report import references
 from taba_utils.report.effects import Effect, Estimate, statements
+from taba_utils.report.lines import short_lines
 from taba_utils.studies.models import Models
 
 PACKAGES = ("torch", "diffusers", "numpy")  # whose versions a run states
@@ -148,7 +149,7 @@ class Run:
         return f"device {self.device}; {versions}"
 
     def cost(self, evaluations: int | None = None) -> str:
-        """What the run took, one line.
+        """What the run took, in short lines.
 
         Args:
             evaluations: network evaluations, counted by image; None: those of `models`. What the cache held cost
@@ -158,7 +159,7 @@ class Run:
         seconds = time.monotonic() - self._began
         seeds = self.parameters.get("seeds")
         work = f"{evaluations:,} network evaluations besides what the cache held; {seconds:.0f} s"
-        return f"seeds {seeds}; {self.environment()}; {work}"
+        return short_lines(f"seeds {seeds}; {self.environment()}; {work}")
 
 
 def _new(name: str, taken: Iterable[str]) -> str:

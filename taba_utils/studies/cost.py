@@ -17,6 +17,7 @@ from taba_utils.ddim import network_step, sampling_moves, walk
 from taba_utils.denoiser import Denoiser
 from taba_utils.interactive import of_the_whole
 from taba_utils.models import entry_of, load_model
+from taba_utils.report.lines import short_lines
 from taba_utils.report.parameters import Parameters
 from taba_utils.report.start import PROBE
 from taba_utils.studies.models import Models
@@ -28,7 +29,7 @@ _measured: dict[tuple, tuple[float, int]] = {}
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run will cost; `str` makes one line of it.
+    """What a run will cost; `str` makes short lines of it.
 
     Attributes:
         evaluations: model -> network evaluations, counted by image, at most; what the cache holds is subtracted as far as
@@ -66,9 +67,9 @@ class Cost:
         if self.memory is not None:
             said += f"; {self.memory / 1e9:.1f} GB of memory"
         if self.minutes is not None:
-            each = ", ".join(f"{model} {1000 * time:.2g} ms" for model, time in self.seconds.items())
-            said += f"; about {_duration(self.minutes)} here ({self.device}; an evaluation of {each})"
-        return said
+            each = "; ".join(f"{model} {1000 * time:.2g} ms" for model, time in self.seconds.items())
+            said += f"; about {_duration(self.minutes)} here ({self.device}); an evaluation of {each}"
+        return short_lines(said)
 
 
 def cost(notebook: str, parameters: Mapping[str, Any] | Parameters, *, probe: float = PROBE) -> Cost:
@@ -147,7 +148,7 @@ def seconds_an_evaluation(denoiser: Denoiser, batch_size: int, probe: float) -> 
 
 
 def tell(notebook: str, p: Parameters, models: Models, probe: float) -> None:
-    """Print the line with which a notebook begins, and let bars say which share of its evaluations is done.
+    """Print the cost with which a notebook begins, and let bars say which share of its evaluations is done.
 
     Nothing happens for a notebook whose needs are not known.
     """

@@ -6,6 +6,7 @@ import pandas as pd
 
 from taba_utils.paper.effects import EDITS
 from taba_utils.report.effects import Estimate
+from taba_utils.report.lines import short_lines
 from taba_utils.report.run import Run
 from taba_utils.report.tables import spread_out
 from taba_utils.studies.judged import by_edit
@@ -85,7 +86,8 @@ def state(
     for (name, measure), rows in judged.groupby(["model", "measure"], sort=False):
         unsure += _state_edits(run, name, measure, rows, exact.get(6))
     if unsure:
-        print(f"Not stated, since the 95% interval of the whole contains zero: {'; '.join(unsure)}.")
+        told = f"Not stated, since the 95% interval of the whole contains zero: {'; '.join(unsure)}."
+        print(short_lines(told))
     unedited = [name for name in measured["model"].unique() if name not in set(judged["model"])]
     if unedited:
         print(f"13 is not stated for {', '.join(unedited)}: there are no edits.")

@@ -1,0 +1,16 @@
+"""Printed lines that are no wider than a page."""
+
+from __future__ import annotations
+
+WIDTH = 92  # characters; with a word in front, such as "cost: ", a line still fits a page
+
+
+def short_lines(text: str) -> str:
+    """The same text in lines of at most 92 characters that end at a semicolon; a longer part is a line of its own."""
+    lines: list[str] = []
+    for part in text.split("; "):
+        if lines and len(f"{lines[-1]}; {part}") < WIDTH:  # a semicolon may follow
+            lines[-1] += f"; {part}"
+        else:
+            lines.append(part)
+    return ";\n".join(lines)
