@@ -10,10 +10,11 @@ from scipy import stats
 from taba_utils.models.gaussian import half_plain
 from taba_utils.paper.effects import effect as papers_effect
 from taba_utils.report import Estimate, Run, references, statements, verdicts
+from taba_utils.report.answers import profile_of
 from taba_utils.report.lines import short_lines
 from taba_utils.report.readme import readme_markdown, with_results, write_results
 from taba_utils.report.references import stored_effects
-from taba_utils.report.results import profile_of, results_markdown
+from taba_utils.report.results import results_markdown
 
 
 @pytest.fixture

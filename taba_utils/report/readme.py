@@ -7,19 +7,17 @@ from pathlib import Path
 from taba_utils import paper
 from taba_utils.models import trained_alike
 from taba_utils.paper.effects import stands_for
-from taba_utils.report.effects import UNDECIDED, statements
-from taba_utils.report.results import (
+from taba_utils.report.answers import (
     Answer,
     answers,
     compared,
-    number,
     profile_of,
     progress_of_full,
     references,
-    results_markdown,
     same_sign,
-    write_forest,
 )
+from taba_utils.report.effects import UNDECIDED, statements
+from taba_utils.report.results import number, results_markdown, write_forest
 
 FINDING = (
     ("Are latents correlated?", "2a, mini-adm"),

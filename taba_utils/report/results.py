@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from taba_utils import paper
-from taba_utils.models import trained_alike
-from taba_utils.paper.effects import cell, stands_for
-from taba_utils.report.effects import Effect, Estimate, statements, verdicts
-from taba_utils.report.references import stored_effects
+from taba_utils.paper.effects import cell, effect, stands_for
+from taba_utils.report.answers import (
+    Answer,
+    answers,
+    compared,
+    profile_of,
+    progress_of_full,
+    references,
+    same_sign,
+)
+from taba_utils.report.effects import Effect, Estimate, statements
 
 HEAD = """# Results
 
@@ -25,11 +33,16 @@ How to read it:
 - *units*: what was replicated, and how often. A set is the images of one seed.
 - *paper*: δ computed from the paper's own table, for the model that ours stands for. A dash: the paper prints no numbers for it.
 - *verdict*: the paper says δ > 0. *agrees* and *disagrees* are decided by the test that δ = 0, corrected with Holm's method over all
-  {count} verdicts of the profile (family-wise 95%). *undecided* is a result: no images are added because of it.
-- A statement without a verdict is a number that the paper gives, or only a word for it: no verdict was asked for before the run.
+  {count} verdicts of the profile (family-wise error rate 5%). *undecided* is a result: no images are added because of it.
+- Some statements have no verdict, because none was asked for before the run. For these statements the paper gives only a number or a vague
+  word.
+- Sets that all have the same value decide nothing: their spread is unknown, not zero. Such a statement is *undecided*, and its interval
+  has no width.
+- An interval of a share may reach beyond 0 or 1: Student's t knows no bounds.
 
-Intervals over noise say nothing about another network. mini-adm-1 and mini-dit-1 are second networks, trained as mini-adm and mini-dit were from
-another seed; [a section](#second-networks) says whether they tell the same. [docs/experiments.md](docs/experiments.md) says how the networks were trained.
+Intervals over noise say nothing about another network. mini-adm-1 and mini-dit-1 are second networks. They have the recipes of mini-adm and
+mini-dit and another training seed. [A section](#second-networks) compares them with the first ones. The models' cards
+(`taba_utils/models/weights/`) and `training/recipes.py` say how the networks were trained. [docs/experiments.md](docs/experiments.md) says what was settled when.
 
 ![Forest plot of all statements](figures/results.png)
 
@@ -62,8 +75,14 @@ TABLES = {
     7: "Edits (Sec. 4.2)",
     10: "Angles over T (App. B)",
 }
-"""Tables of the paper whose cells are set beside ours one by one; the cells of the other tables are statements."""
+"""Tables of the paper whose cells are numbers of a notebook; the cells of the other tables are the effects of `SERIES`."""
 
+IN_PLURAL = {"agrees": "agree", "disagrees": "disagree", "undecided": "undecided"}
+LETTERS = 52  # of a line of the forest plot's labels
+SERIES = ("8", "9", "12", "13")
+"""Statements without a verdict that have an effect for each cell of a table."""
+
+OURS = "ours ± half of the 95% interval"
 FIGURES = {
     1: "00", 2: "02", 3: "03", 4: "04", 5: "05", 6: "06", 7: "08", 8: "01", 9: "03", 10: "03", 11: "03", 12: "07",
     13: "07", 14: "09", 15: "09", 16: "09", 17: "09", 18: "09", 19: "09",
@@ -71,57 +90,12 @@ FIGURES = {
 """Figure of the paper -> number of the notebook that draws it."""
 DRAWN_WITH = {13: 12, 16: 17, 19: 18}
 """Figure -> the figure in whose picture it is drawn."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An effect of a profile with what is said of it.
-
-    Attributes:
-        notebook: that measured it.
-        effect: statement, model, estimate.
-        verdict: "" for a statement that carries none.
-    """
-
-    notebook: str
-    effect: Effect
-    verdict: str
-
-
-def references(folder: Path) -> dict[str, dict[str, Any]]:
-    """Notebook -> its reference, in the order of the notebooks."""
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
-
-
-def answers(stored: Mapping[str, dict], whole: bool = True) -> list[Answer]:
-    """All effects of a profile, with verdicts that are corrected over all of them.
-
-    Args:
-        stored: of `references`.
-        whole: whether these are all notebooks of the profile; if not, no verdict is given.
-    """
-    found = [(name, effect) for name, it in stored.items() for effect in stored_effects(it).values()]
-    if not whole:
-        return [Answer(name, effect, "") for name, effect in found]
-    judged = [effect.estimate for _, effect in found if statements()[effect.statement].verdict]
-    said = iter(verdicts(judged))
-    return [
-        Answer(name, effect, next(said) if statements()[effect.statement].verdict else "")
-        for name, effect in found
-    ]
-
-
-def profile_of(root: Path) -> str:
-    """The profile that is quoted: `full` once all of its notebooks have run, else `mini`."""
-    run, left = progress_of_full(root)
-    return "full" if run and not left else "mini"
-
-
-def progress_of_full(root: Path) -> tuple[list[str], list[str]]:
-    """Numbers of the notebooks of the profile `full` that have run, and of those that have not."""
-    run = sorted(path.stem[:2] for path in (root / "references" / "full").glob("*.json"))
-    every = sorted(path.stem[:2] for path in (root / "params" / "full").glob("*.yaml"))
-    return run, [number for number in every if number not in run]
+SAID_OF = {
+    2: ["2c"], 3: ["3d", "3e"], 4: ["6a", "6b", "6c", "6d"], 5: ["F5a", "F5b", "F5c", "F5d"],
+    6: ["7a", "7b", "7c", "7d", "7e", "7f"], 7: ["13a", "13b", "13c", "13d", "13e", "13f"], 9: ["3a", "3b", "3c"],
+    10: ["3a", "3b", "3c"], 11: ["5a", "5b"], 12: ["8d"], 13: ["8d"], 14: ["G1"], 15: ["G2a", "G2b"], 16: ["G3"], 17: ["G3"],
+}  # fmt: skip
+"""Figure -> statements about what it shows."""
 
 
 def results_markdown(root: Path) -> str:
@@ -129,7 +103,7 @@ def results_markdown(root: Path) -> str:
     profile = profile_of(root)
     head = HEAD.format(profile=profile, says=SAYS[profile], count=_count(root, profile)).rstrip()
     blocks = [head, *_chapter(root, profile), *_second_networks(root, profile)]
-    blocks += ["## Figures of the paper", _figures(root)]
+    blocks += ["## Figures of the paper", _figures(root, profile)]
     run, left = progress_of_full(root)
     if run and left:
         blocks.append(UNFINISHED.format(run=", ".join(run), left=", ".join(left)).strip())
@@ -166,29 +140,13 @@ def _chapter(root: Path, profile: str, whole: bool = True) -> list[str]:
         blocks.append(_conditions(reference["parameters"]))
         blocks += _cells(reference)
         own = [one for one in found if one.notebook == name]
-        blocks += (
-            [_effects(own)] if own else ["Exploratory: this notebook answers no statement of the paper."]
-        )
+        blocks += _series(own)
+        if stated := [one for one in own if one.effect.statement not in SERIES]:
+            blocks.append(_effects(stated))
+        if not own:
+            blocks.append("Exploratory: this notebook answers no statement of the paper.")
         blocks += _numbers(reference)
     return blocks
-
-
-def compared(found: Sequence[Answer]) -> list[tuple[str, str, list[tuple[Effect, Effect]]]]:
-    """First network, second network, and the judged effects that both have; networks without any are left out."""
-    judged = {one.effect.name: one.effect for one in found if one.verdict}
-    rows = []
-    for name in dict.fromkeys(effect.model for effect in judged.values()):
-        for second in [other for seed, other in trained_alike(name).items() if seed]:
-            own = [effect for effect in judged.values() if effect.model == name]
-            both = [(one, replace(one, model=second).name) for one in own]
-            if shared := [(one, judged[other]) for one, other in both if other in judged]:
-                rows.append((name, second, shared))
-    return rows
-
-
-def same_sign(shared: Sequence[tuple[Effect, Effect]]) -> int:
-    """How many effects have the same sign in both networks."""
-    return sum(one.estimate.mean * other.estimate.mean > 0 for one, other in shared)
 
 
 def _second_networks(root: Path, profile: str) -> list[str]:
@@ -213,17 +171,29 @@ def _overlap(a: Estimate, b: Estimate) -> bool:
     return a.low <= b.high and b.low <= a.high
 
 
-def _figures(root: Path) -> str:
-    """Each figure of the paper, the notebook that draws it, and its pictures."""
+def _figures(root: Path, profile: str) -> str:
+    """Each figure of the paper, the notebook that draws it, its pictures, and the verdicts about what it shows."""
     names = {path.stem[:2]: path.name for path in (root / "notebooks").glob("*.ipynb")}
-    lines = ["| figure | notebook | pictures |", "| --- | --- | --- |"]
+    found = answers(references(root / "references" / profile))
+    lines = [
+        "| figure | notebook | what it shows: verdicts over models | pictures |",
+        "| --- | --- | --- | --- |",
+    ]
     for figure, notebook in FIGURES.items():
         pictures = sorted((root / "figures").glob(f"fig{DRAWN_WITH.get(figure, figure):02}_*.png"))
         links = ", ".join(f"[{path.stem}](figures/{path.name})" for path in pictures) or "-"
         name = names.get(notebook)
         place = f"[{notebook}](notebooks/{name})" if name else notebook
-        lines.append(f"| Fig. {figure} | {place} | {links} |")
+        said = "; ".join(_summary(id, found) for id in SAID_OF.get(figure, [])) or "shown; no statement"
+        lines.append(f"| Fig. {figure} | {place} | {said} | {links} |")
     return "\n".join(lines)
+
+
+def _summary(id: str, found: Iterable[Answer]) -> str:
+    """How often a statement got which verdict: "2c: 6 agree"."""
+    given = Counter(one.verdict for one in found if one.effect.statement == id)
+    words = [f"{given[verdict]} {word}" for verdict, word in IN_PLURAL.items() if given[verdict]]
+    return f"{id}: {', '.join(words) or 'numbers, no verdict'}"
 
 
 def write_forest(root: Path) -> None:
@@ -237,12 +207,13 @@ def write_forest(root: Path) -> None:
 
 
 def _row(effect: Effect) -> str:
-    """What the effects of several models have in common."""
+    """What the effects of several models have in common, in two lines."""
     about = statements()[effect.statement]
     words = [
         f"T = {value}" if key == "T" else str(value) for key, value in effect.at.items() if key != "judge"
     ]
-    return ", ".join([f"{effect.statement}  {about.where}", *words])
+    short = textwrap.shorten(about.text, LETTERS, placeholder=" …")
+    return f"{short}\n{', '.join([effect.statement, about.where, *words])}"
 
 
 def _title(root: Path, name: str) -> str:
@@ -264,19 +235,52 @@ def _cells(reference: dict) -> Iterator[str]:
         for it in own:
             keys = {key: value for key, value in it["cell"].items() if key not in ("table", "model")}
             if it["cell"]["table"] == table:
-                label = ", ".join(f"T = {value}" if key == "T" else str(value) for key, value in keys.items())
                 printed = cell(table, it["cell"]["model"], **_as_printed(keys))
                 ours = _with_interval(Estimate.of(it["values"]))
-                rows.setdefault(label, {})[it["cell"]["model"]] = f"{ours} ({number(printed)})"
-        models = list(dict.fromkeys(model for row in rows.values() for model in row))
-        lines = [f"| Tab. {table} | {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
-        lines += [
-            f"| {label} | {' | '.join(row.get(model, '-') for model in models)} |"
-            for label, row in rows.items()
-        ]
-        caption = f"**Tab. {table}, {TABLES[table]}**: ours ± half of the 95% interval over sets (the paper's {_stand_ins(int(table), models)})."
-        yield caption
-        yield "\n".join(lines)
+                rows.setdefault(_label(keys), {})[it["cell"]["model"]] = f"{ours} ({number(printed)})"
+        pooled = all(len(it["values"]) == 1 for it in own if it["cell"]["table"] == table)
+        how = "ours, all sets pooled; the statements below have one value for each set" if pooled else OURS
+        yield from _block(f"Tab. {table}", TABLES[table], how, table, rows)
+
+
+def _series(found: Sequence[Answer]) -> Iterator[str]:
+    """A table for each statement that has an effect for each cell of a table of the paper."""
+    for id in SERIES:
+        rows: dict[str, dict[str, str]] = {}
+        for one in (one.effect for one in found if one.effect.statement == id):
+            printed = effect(id, one.model, **one.at)
+            rows.setdefault(_label(one.at), {})[one.model] = (
+                f"{_with_interval(one.estimate)} ({number(printed)})"
+            )
+        if rows:
+            about = statements()[id]
+            yield from _block(about.where, about.text, OURS, int(id), rows)
+
+
+def _block(
+    where: str, text: str, how: str, table: int, rows: Mapping[str, Mapping[str, str]]
+) -> Iterator[str]:
+    """A caption and a table: a row for each label, a column for each model, the paper's number in brackets."""
+    models = list(dict.fromkeys(model for row in rows.values() for model in row))
+    lines = [f"| {where} | {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
+    lines += [
+        f"| {label} | {' | '.join(row.get(model, '-') for model in models)} |" for label, row in rows.items()
+    ]
+    known = [model for model in models if model in paper.EMBEDDED]
+    theirs = f" (the paper's {', '.join(stands_for(table, model) for model in known)})" if known else ""
+    yield f"**{where}, {text}**: {how}{theirs}."
+    yield "\n".join(lines)
+
+
+def _label(keys: Mapping[str, Any]) -> str:
+    """Keys of a cell as a row's name; a judge that names its quantity stands for both."""
+    judge = str(keys.get("judge", ""))
+    shown = {
+        key: value for key, value in keys.items() if key != "quantity" or not judge.startswith(str(value))
+    }
+    return ", ".join(
+        str(value) if isinstance(value, str) else f"{key} = {value}" for key, value in shown.items()
+    )
 
 
 def _with_interval(one: Estimate) -> str:
@@ -287,11 +291,6 @@ def _with_interval(one: Estimate) -> str:
 def _as_printed(keys: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of the paper's table: the judge that we used is not one of them."""
     return {key: value for key, value in keys.items() if key != "judge"}
-
-
-def _stand_ins(table: int, models: list[str]) -> str:
-    """The paper's models beside ours; a model that stands for none is "none"."""
-    return ", ".join(stands_for(table, model) if model in paper.EMBEDDED else "none" for model in models)
 
 
 def _effects(found: list[Answer]) -> str:
