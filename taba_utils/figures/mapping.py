@@ -16,6 +16,7 @@ from taba_utils.figures.style import COLOURS, STYLE, WIDTH, in_words, new_figure
 STARTS = {"noise": {"ls": "-", "marker": "o"}, "latent": {"ls": "--", "marker": "s"}}  # readable in grey
 
 
+@mpl.rc_context(STYLE)
 def quality_along_path(
     quality: pd.DataFrame, metrics: Sequence[str], real: pd.DataFrame | None = None, judge: str = ""
 ) -> Figure:
@@ -32,30 +33,30 @@ def quality_along_path(
         judge: the name of the judge, for the axes.
     """
     models = list(quality["model"].unique())
-    with mpl.rc_context(STYLE):
-        alt = (
-            f"Lines of {in_words(*metrics)} over the weight λ of interpolations between noises and "
-            f"between latents, for {in_words(*models)}, with 95% bands."
-        )
-        figure = new_figure(min(WIDTH, 2.2 + 2.6 * len(models)), 2.0 * len(metrics), alt)
-        grid = figure.subplots(len(metrics), len(models), squeeze=False, sharex=True, sharey="row")
-        for column, model in enumerate(models):
-            rows = quality[quality["model"] == model]
-            for axes, metric in zip(grid[:, column], metrics, strict=True):
-                for start, style in STARTS.items():
-                    _mean_and_band(axes, _without_seeds(rows, metric), metric, start, style)
-                if real is not None:
-                    level = real.loc[real["model"] == model, metric].mean()
-                    axes.axhline(level, color="0.4", ls=":", lw=1.5, label="real images")
-            grid[0, column].set_title(model)
-            grid[-1, column].set_xlabel("λ")
-        for axes, metric in zip(grid[:, 0], metrics, strict=True):
-            axes.set_ylabel(f"{metric}\n({judge})" if judge else metric)
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    alt = (
+        f"Lines of {in_words(*metrics)} over the weight λ of interpolations between noises and "
+        f"between latents, for {in_words(*models)}, with 95% bands."
+    )
+    figure = new_figure(min(WIDTH, 2.2 + 2.6 * len(models)), 2.0 * len(metrics), alt)
+    grid = figure.subplots(len(metrics), len(models), squeeze=False, sharex=True, sharey="row")
+    for column, model in enumerate(models):
+        rows = quality[quality["model"] == model]
+        for axes, metric in zip(grid[:, column], metrics, strict=True):
+            for start, style in STARTS.items():
+                _mean_and_band(axes, _without_seeds(rows, metric), metric, start, style)
+            if real is not None:
+                level = real.loc[real["model"] == model, metric].mean()
+                axes.axhline(level, color="0.4", ls=":", lw=1.5, label="real images")
+        grid[0, column].set_title(model)
+        grid[-1, column].set_xlabel("λ")
+    for axes, metric in zip(grid[:, 0], metrics, strict=True):
+        axes.set_ylabel(f"{metric}\n({judge})" if judge else metric)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
 
 
+@mpl.rc_context(STYLE)
 def path_strip(paths: Mapping[str, torch.Tensor], weights: Sequence[float]) -> Figure:
     """Pictures along interpolations: a labelled row for each path, a column for each λ.
 
@@ -64,9 +65,8 @@ def path_strip(paths: Mapping[str, torch.Tensor], weights: Sequence[float]) -> F
         weights: the L values of λ.
     """
     figure = picture_rows({label: as_pixels(pixels) for label, pixels in paths.items()})
-    with mpl.rc_context(STYLE):
-        for axes, weight in zip(figure.axes, weights, strict=False):
-            axes.set_title(f"λ = {weight:.2f}")
+    for axes, weight in zip(figure.axes, weights, strict=False):
+        axes.set_title(f"λ = {weight:.2f}")
     return figure
 
 
@@ -104,20 +104,20 @@ def wrong_assignments(
     return _labelled_rows({label: pictures for label, pictures in rows.items() if pictures}, most, height)
 
 
+@mpl.rc_context({**STYLE, "axes.titlesize": 8})
 def _labelled_rows(rows: Mapping[str, list[tuple[torch.Tensor, str]]], columns: int, height: float) -> Figure:
     """Rows of (picture, title), `height` inches each, with a label; a row may be shorter than `columns`."""
-    with mpl.rc_context({**STYLE, "axes.titlesize": 8}):
-        alt = f"Rows of up to {columns} pictures: {in_words(*rows)}."
-        figure = new_figure(WIDTH, height * len(rows), alt)
-        grid = figure.subplots(len(rows), columns, squeeze=False)
-        for line, (label, pictures) in zip(grid, rows.items(), strict=True):
-            for axes, (picture, title) in zip(line, pictures, strict=False):
-                axes.imshow(picture.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
-                axes.set_title(title, pad=2)
-            for axes in line:
-                axes.set(xticks=[], yticks=[])
-                axes.spines[:].set_visible(False)
-            line[0].set_ylabel(label, rotation=0, ha="right", va="center")
+    alt = f"Rows of up to {columns} pictures: {in_words(*rows)}."
+    figure = new_figure(WIDTH, height * len(rows), alt)
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (label, pictures) in zip(grid, rows.items(), strict=True):
+        for axes, (picture, title) in zip(line, pictures, strict=False):
+            axes.imshow(picture.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
+            axes.set_title(title, pad=2)
+        for axes in line:
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center")
     return figure
 
 

@@ -68,6 +68,7 @@ def latents_and_errors(noise: torch.Tensor, latent: torch.Tensor, pixels: torch.
     return picture_rows(rows)
 
 
+@mpl.rc_context(STYLE)
 def picture_rows(rows: Mapping[str, torch.Tensor], titles: Sequence[str] = ()) -> Figure:
     """A grid of pictures with one labelled row for each entry.
 
@@ -78,9 +79,8 @@ def picture_rows(rows: Mapping[str, torch.Tensor], titles: Sequence[str] = ()) -
     """
     columns = f"columns: {in_words(*titles)}" if titles else f"{len(next(iter(rows.values())))} columns"
     alt = f"A grid of pictures. Rows: {in_words(*rows)}; {columns}."
-    with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH, rows_height(rows), alt)
-        draw_rows(figure, rows, titles)
+    figure = new_figure(WIDTH, rows_height(rows), alt)
+    draw_rows(figure, rows, titles)
     return figure
 
 
