@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -20,7 +19,6 @@ COLOURS = {
     "CLIP-T source": PALETTE[4], "CLIP-T target": PALETTE[5],
 }  # fmt: skip
 MARKERS = dict(zip(COLOURS, "osD^vP", strict=True))
-LETTERS = 16  # of a prompt per line: more do not fit over a picture
 
 
 def edits(
@@ -37,10 +35,7 @@ def edits(
         "from noise $I_T$": from_noise,
         "from latent $\\hat{I}_T$": from_latent,
     }
-    figure = picture_rows(rows)
-    for axes, prompt in zip(figure.axes, prompts, strict=False):
-        axes.set_title(textwrap.fill(f"→ {prompt}", LETTERS), fontsize=7)
-    return figure
+    return picture_rows(rows, [f"→ {prompt}" for prompt in prompts], title_size=7)
 
 
 @mpl.rc_context(STYLE)
