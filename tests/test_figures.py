@@ -1,3 +1,4 @@
+import itertools
 import os
 import subprocess
 import sys
@@ -42,8 +43,9 @@ def test_pictures_of_one_channel_are_grey_and_rows_are_as_high_as_their_pictures
     torch.testing.assert_close(shown, grey[0].permute(1, 2, 0).expand(-1, -1, 3))
     square = figures.picture_rows({"square": torch.rand(3, 3, 4, 4)})
     assert figure.get_figheight() == pytest.approx(2.5 * square.get_figheight())
-    ratios = figure.axes[0].get_gridspec().get_height_ratios()
-    assert list(ratios) == [2, 0.5]
+    extents = [image.get_extent() for image in figure.axes[0].images]
+    assert [top - bottom for _, _, bottom, top in extents] == pytest.approx([2] * 3 + [0.5] * 3)
+    assert [right - left for left, right, _, _ in extents] == pytest.approx([1] * 6)
 
 
 @pytest.mark.parametrize("show", [figures.as_pixels, figures.as_noise])
@@ -75,17 +77,41 @@ def test_every_figure_of_pictures_takes_one_channel_and_sizes_that_are_not_squar
 def test_maps_of_one_row_share_a_scale_and_pictures_do_not_need_one():
     rows = {"pictures": torch.rand(3, 3, 4, 4), "maps": torch.rand(3, 4, 4)}
     figure = figures.picture_rows(rows)
-    limits = {axes.images[0].get_clim() for axes in figure.axes[3:6]}
-    assert len(figure.axes) == 7  # six pictures and one colour bar
-    assert len(limits) == 1
+    (axes,) = figure.axes
+    (bar,) = axes.child_axes
+    top = rows["maps"].quantile(0.995).item()
+    assert [image.get_clim() for image in axes.images[3:]] == [(0, top)] * 3
+    assert bar.get_ylim() == (0, top)
+    for image, values in zip(axes.images[3:], rows["maps"], strict=True):
+        assert image.get_array().tolist() == values.tolist()
+
+
+def test_titles_stand_over_their_columns_and_do_not_touch():
+    titles = [f"level {level}" for level in range(1000, 1011)]
+    figure = figures.picture_rows({"a long label\nof two lines": torch.rand(11, 3, 4, 4)}, titles)
+    figures.style.lay_out(figure)
+    (axes,) = figure.axes
+    assert [label.get_text().replace("\n", " ") for label in axes.get_xticklabels()] == titles
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    columns = [image.get_window_extent() for image in axes.images]
+    assert [(box.x0 + box.x1) / 2 for box in boxes] == pytest.approx(
+        [(column.x0 + column.x1) / 2 for column in columns], abs=1
+    )
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    assert min(box.y0 for box in boxes) > columns[0].y1
+    (label,) = (label.get_window_extent() for label in axes.get_yticklabels())
+    assert 0 <= label.x0 < label.x1 < columns[0].x0
 
 
 def test_latents_of_each_t_are_labelled_with_their_error():
     noise = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     figure = figures.latents_by_num_steps(noise, {10: noise + 0.5, 50: noise - 0.25})
-    labels = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
-    assert labels == ["noise", "T = 10\nerror 0.50", "T = 50\nerror 0.25"]
-    assert len(figure.axes) == 3 * 6  # the first six images
+    assert row_labels(figure) == ["noise", "T = 10\nerror 0.50", "T = 50\nerror 0.25"]
+    assert len(figure.axes[0].images) == 3 * 6  # the first six images
+
+
+def row_labels(figure) -> list[str]:
+    return [label.get_text() for label in figure.axes[0].get_yticklabels()]
 
 
 def test_error_over_levels_is_drawn_plain_and_in_units_of_the_noise():
@@ -101,6 +127,12 @@ def test_a_figure_is_written_only_where_a_folder_is_given(tmp_path):
     figures.save(figure, "name", tmp_path / "new")
     assert imread(tmp_path / "new" / "name.png").ndim == 3
     assert figures.save(figure, "name", tmp_path) is figure
+
+
+def test_a_figure_looks_the_same_whenever_it_is_shown():
+    shown, fresh = (figures.masks(torch.zeros(2, 3, 4, 4), torch.ones(2, 4, 4) > 0) for _ in range(2))
+    first = shown._repr_mimebundle_()[0]["image/png"]
+    assert shown._repr_mimebundle_()[0]["image/png"] == first == fresh._repr_mimebundle_()[0]["image/png"]
 
 
 def test_without_a_notebook_and_a_terminal_nobody_watches(monkeypatch):
@@ -158,4 +190,9 @@ def test_rows_of_wrong_assignments_without_pictures_are_left_out():
     noise, pixels = torch.rand(4, 3, 4, 4), torch.rand(4, 3, 4, 4)
     all_right = figures.wrong_assignments(noise, pixels, torch.arange(4), most=4)
     one_wrong = figures.wrong_assignments(noise, pixels, torch.tensor([0, 0, 2, 3]), most=4)
-    assert (len(all_right.axes), len(one_wrong.axes)) == (4, 20)
+    assert row_labels(all_right) == ["C: least varied"]
+    assert row_labels(one_wrong) == [
+        "A: noise", "A: its image", "A: assigned image", "B: attractors", "C: least varied",
+    ]  # fmt: skip
+    captions = [text.get_text() for text in one_wrong.axes[0].texts]
+    assert captions[:4] == ["", "", "", "2 noises"] and len(captions) == 4 + 4

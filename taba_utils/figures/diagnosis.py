@@ -22,6 +22,7 @@ PICTURES, PANELS = 4.2, 2.7  # inches: the most that pictures take, and what the
 AREA_LABELS = {"error": "error, {}", "std": "std of latent, {}"}
 
 
+@mpl.rc_context({**STYLE, "axes.labelsize": 9, "axes.titlesize": 9, "legend.fontsize": 7})
 def diagnosed(
     table: pd.DataFrame,
     errors: tuple[list[ApproximationErrors], list[ApproximationErrors]],
@@ -49,22 +50,21 @@ def diagnosed(
         "$|\\hat{x}_T - x_T|$": (latent - noise).abs().mean(dim=1),
     }
     values, height = table.droplevel("paper"), min(PICTURES, rows_height(rows))
-    with mpl.rc_context({**STYLE, "axes.labelsize": 9, "axes.titlesize": 9, "legend.fontsize": 7}):
-        alt = (
-            f"One model at a glance, {values.columns[0]}. Rows of pictures: {in_words(*rows)}. Below: "
-            "correlations of noise, latent and image; error and std of latents by area; the triangle "
-            "of noise, image and latent; the error of each step on plain and other pixels."
-        )
-        figure = new_figure(WIDTH, height + PANELS, alt)
-        parts: Any = figure.subfigures(2, 1, height_ratios=(height, PANELS))
-        draw_rows(parts[0], rows)
-        panels = parts[1].subplots(1, 4, width_ratios=(3, 4, 4, 5))
-        _correlations(panels[0], values.iloc[:, 0])
-        _areas(panels[1], values.iloc[:, :2])
-        _triangles(panels[2], values.iloc[:, :2])
-        draw_errors(panels[3], "error of each step", *errors, first)
-        panels[3].set_ylabel("mean |ξ(t)| / mean |ε|")
-        panels[3].legend()
+    alt = (
+        f"One model at a glance, {values.columns[0]}. Rows of pictures: {in_words(*rows)}. Below: "
+        "correlations of noise, latent and image; error and std of latents by area; the triangle "
+        "of noise, image and latent; the error of each step on plain and other pixels."
+    )
+    figure = new_figure(WIDTH, height + PANELS, alt)
+    parts: Any = figure.subfigures(2, 1, height_ratios=(height, PANELS))
+    draw_rows(parts[0], rows)
+    panels = parts[1].subplots(1, 4, width_ratios=(3, 4, 4, 5))
+    _correlations(panels[0], values.iloc[:, 0])
+    _areas(panels[1], values.iloc[:, :2])
+    _triangles(panels[2], values.iloc[:, :2])
+    draw_errors(panels[3], "error of each step", *errors, first)
+    panels[3].set_ylabel("mean |ξ(t)| / mean |ε|")
+    panels[3].legend()
     return figure
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -20,7 +19,6 @@ COLOURS = {
     "CLIP-T source": PALETTE[4], "CLIP-T target": PALETTE[5],
 }  # fmt: skip
 MARKERS = dict(zip(COLOURS, "osD^vP", strict=True))
-LETTERS = 16  # of a prompt per line: more do not fit over a picture
 
 
 def edits(
@@ -37,38 +35,36 @@ def edits(
         "from noise $I_T$": from_noise,
         "from latent $\\hat{I}_T$": from_latent,
     }
-    figure = picture_rows(rows)
-    for axes, prompt in zip(figure.axes, prompts, strict=False):
-        axes.set_title(textwrap.fill(f"→ {prompt}", LETTERS), fontsize=7)
-    return figure
+    return picture_rows(rows, [f"→ {prompt}" for prompt in prompts], title_size=7)
 
 
+@mpl.rc_context(STYLE)
 def error_over_guidance(errors: pd.DataFrame) -> Figure:
     """Error of latents over the guidance scale w, a line for each model: means and 95% confidence intervals.
 
     Args:
         errors: a row for each model, w and image: columns model, w and "noise error".
     """
-    with mpl.rc_context(STYLE):
-        alt = (
-            "Lines of the error of latents over the guidance scale w with 95% intervals, for "
-            f"{in_words(*errors['model'].unique())}."
-        )
-        figure = new_figure(WIDTH * 0.55, 3.0, alt)
-        axes = figure.subplots()
-        for (model, rows), colour, marker in zip(
-            errors.groupby("model", sort=False), PALETTE, MARKERS.values(), strict=False
-        ):
-            values = rows.groupby("w")["noise error"]
-            interval = (stats.t.ppf(0.975, values.count() - 1) * values.sem()).fillna(0)  # one image has none
-            style = {"color": colour, "marker": marker, "ms": 5, "lw": 1.8, "elinewidth": 1, "capsize": 2}
-            axes.errorbar(values.mean().index, values.mean(), interval, label=str(model), **style)
-        axes.set(xlabel="guidance scale w", ylabel="mean $|\\hat{x}_T - x_T|$", ylim=(0, None))
-        axes.set_xticks(sorted(errors["w"].unique()))
-        axes.legend()
+    alt = (
+        "Lines of the error of latents over the guidance scale w with 95% intervals, for "
+        f"{in_words(*errors['model'].unique())}."
+    )
+    figure = new_figure(WIDTH * 0.55, 3.0, alt)
+    axes = figure.subplots()
+    for (model, rows), colour, marker in zip(
+        errors.groupby("model", sort=False), PALETTE, MARKERS.values(), strict=False
+    ):
+        values = rows.groupby("w")["noise error"]
+        interval = (stats.t.ppf(0.975, values.count() - 1) * values.sem()).fillna(0)  # one image has none
+        style = {"color": colour, "marker": marker, "ms": 5, "lw": 1.8, "elinewidth": 1, "capsize": 2}
+        axes.errorbar(values.mean().index, values.mean(), interval, label=str(model), **style)
+    axes.set(xlabel="guidance scale w", ylabel="mean $|\\hat{x}_T - x_T|$", ylim=(0, None))
+    axes.set_xticks(sorted(errors["w"].unique()))
+    axes.legend()
     return figure
 
 
+@mpl.rc_context(STYLE)
 def improvement(rows: pd.DataFrame) -> Figure:
     """Fig. 7: how much exact first steps change the edits, a panel for each model.
 
@@ -79,23 +75,22 @@ def improvement(rows: pd.DataFrame) -> Figure:
             replaced (exact first steps, or "noise"), improvement (per cent over no exact step) and error (its
             standard error).
     """
-    with mpl.rc_context(STYLE):
-        models = rows["model"].unique()
-        alt = (
-            "Lines of the improvement of edits in per cent over the number of exact first steps, for "
-            f"{in_words(*models)}: {in_words(*rows['measure'].unique())}."
-        )
-        figure = new_figure(WIDTH, 3.2 * len(models), alt)
-        panels = figure.subplots(len(models), 1, squeeze=False)[:, 0]
-        for axes, model in zip(panels, models, strict=True):
-            panel = rows[rows["model"] == model]
-            replaced = [str(steps) for steps in panel["replaced"].unique()]
-            axes.axhline(0, color="0.5", lw=1)
-            for (measure, quantity), line in panel.groupby(["measure", "quantity"], sort=False):
-                _improvement_line(axes, line, measure, quantity, replaced)
-            axes.set_xticks(range(len(replaced)), replaced)
-            axes.set(title=model, xlabel="first steps replaced", ylabel="improvement, %")
-            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    models = rows["model"].unique()
+    alt = (
+        "Lines of the improvement of edits in per cent over the number of exact first steps, for "
+        f"{in_words(*models)}: {in_words(*rows['measure'].unique())}."
+    )
+    figure = new_figure(WIDTH, 3.2 * len(models), alt)
+    panels = figure.subplots(len(models), 1, squeeze=False)[:, 0]
+    for axes, model in zip(panels, models, strict=True):
+        panel = rows[rows["model"] == model]
+        replaced = [str(steps) for steps in panel["replaced"].unique()]
+        axes.axhline(0, color="0.5", lw=1)
+        for (measure, quantity), line in panel.groupby(["measure", "quantity"], sort=False):
+            _improvement_line(axes, line, measure, quantity, replaced)
+        axes.set_xticks(range(len(replaced)), replaced)
+        axes.set(title=model, xlabel="first steps replaced", ylabel="improvement, %")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

@@ -42,6 +42,7 @@ class Shown(Protocol):
     def paper(self) -> float: ...
 
 
+@mpl.rc_context(STYLE)
 def forest(effects: Sequence[Shown], verdicts: Sequence[str], labels: Sequence[str]) -> Figure:
     """A row for each statement, a mark for each model, the paper's value as a tick of the model's colour.
 
@@ -62,32 +63,29 @@ def forest(effects: Sequence[Shown], verdicts: Sequence[str], labels: Sequence[s
         f"Forest plot of {len(effects)} effects of {in_words(*models)} in {len(rows)} rows, with "
         f"intervals and the paper's values. Verdicts: {counts}."
     )
-    with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH, 1.2 + ROW * len(rows), alt)
-        axes = figure.subplots()
-        axes.axvline(0, color="0.3", lw=1)
-        for effect, verdict, label in zip(effects, verdicts, labels, strict=True):
-            which, unit = models.index(effect.model), scale[label]
-            y = rows.index(label) + (which - (len(models) - 1) / 2) * 0.7 / max(len(models), 1)
-            whole = np.array([effect.estimate.low, effect.estimate.mean, effect.estimate.high]) / unit
-            low, mean, high = np.clip(whole, -EDGE, EDGE)
-            colour = PALETTE[which % len(PALETTE)]
-            axes.plot([low, high], [y, y], color=colour, lw=1.4)
-            for end, marker, beyond in ((low, "<", whole[0] < low), (high, ">", whole[2] > high)):
-                if beyond:
-                    axes.plot(end, y, marker, color=colour, ms=4)
-            face = "white" if verdict == "undecided" else colour
-            axes.plot(mean, y, MARKERS[which % len(MARKERS)], color=colour, mfc=face, ms=4.5)
-            if not math.isnan(effect.paper):
-                axes.plot(effect.paper / unit, y, "|", color=colour, ms=9, mew=2.2)
-        axes.set_yticks(range(len(rows)), rows)
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_xlim(-EDGE - 0.05, EDGE + 0.05)
-        axes.set_xlabel(
-            "← against the paper          effect / largest of its row          as the paper says →"
-        )
-        axes.grid(axis="y", color="0.9", lw=0.6)
-        figure.legend(handles=_legend(models), loc="outside upper center", ncols=4)
+    figure = new_figure(WIDTH, 1.2 + ROW * len(rows), alt)
+    axes = figure.subplots()
+    axes.axvline(0, color="0.3", lw=1)
+    for effect, verdict, label in zip(effects, verdicts, labels, strict=True):
+        which, unit = models.index(effect.model), scale[label]
+        y = rows.index(label) + (which - (len(models) - 1) / 2) * 0.7 / max(len(models), 1)
+        whole = np.array([effect.estimate.low, effect.estimate.mean, effect.estimate.high]) / unit
+        low, mean, high = np.clip(whole, -EDGE, EDGE)
+        colour = PALETTE[which % len(PALETTE)]
+        axes.plot([low, high], [y, y], color=colour, lw=1.4)
+        for end, marker, beyond in ((low, "<", whole[0] < low), (high, ">", whole[2] > high)):
+            if beyond:
+                axes.plot(end, y, marker, color=colour, ms=4)
+        face = "white" if verdict == "undecided" else colour
+        axes.plot(mean, y, MARKERS[which % len(MARKERS)], color=colour, mfc=face, ms=4.5)
+        if not math.isnan(effect.paper):
+            axes.plot(effect.paper / unit, y, "|", color=colour, ms=9, mew=2.2)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(-EDGE - 0.05, EDGE + 0.05)
+    axes.set_xlabel("← against the paper          effect / largest of its row          as the paper says →")
+    axes.grid(axis="y", color="0.9", lw=0.6)
+    figure.legend(handles=_legend(models), loc="outside upper center", ncols=4)
     return figure
 
 

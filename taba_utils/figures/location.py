@@ -23,6 +23,7 @@ BINS = np.arange(-0.5, 181)  # edges of the bins of `metrics.most_probable_trian
 LINES = {"image": "-", "noise": "--", "latent": ":"}
 
 
+@mpl.rc_context(STYLE)
 def triangles(degrees: pd.DataFrame) -> Figure:
     """Fig. 9: triangles of noise, image and latent with their true angles. Image and noise lie 1 apart.
 
@@ -33,17 +34,17 @@ def triangles(degrees: pd.DataFrame) -> Figure:
         f"{title} {at_image:.0f}, {at_noise:.0f}, {at_latent:.0f}"
         for title, at_image, at_noise, at_latent in degrees[COLUMNS].itertuples()
     )
-    with mpl.rc_context(STYLE):
-        alt = f"Triangles of image, noise and latent with their angles in degrees, in this order: {drawn}."
-        figure = new_figure(WIDTH, WIDTH / max(len(degrees), 3), alt)
-        panels = figure.subplots(1, len(degrees), squeeze=False, sharex=True, sharey=True)[0]
-        for axes, (title, *angles) in zip(panels, degrees[COLUMNS].itertuples(), strict=True):
-            draw_triangle(axes, title, angles)
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    alt = f"Triangles of image, noise and latent with their angles in degrees, in this order: {drawn}."
+    figure = new_figure(WIDTH, WIDTH / max(len(degrees), 3), alt)
+    panels = figure.subplots(1, len(degrees), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, (title, *angles) in zip(panels, degrees[COLUMNS].itertuples(), strict=True):
+        draw_triangle(axes, title, angles)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 
 
+@mpl.rc_context(STYLE)
 def angle_histograms(degrees: pd.DataFrame) -> Figure:
     """Fig. 10: histograms of the angles at each vertex, in bins of one degree. Lines: most probable triangle.
 
@@ -51,27 +52,27 @@ def angle_histograms(degrees: pd.DataFrame) -> Figure:
         degrees: one row for each image, columns "model", "at image", "at noise", "at latent"; a panel for
             each model, in order of appearance.
     """
-    with mpl.rc_context(STYLE):
-        models = degrees["model"].unique()
-        alt = (
-            "Histograms of the angles at image, noise and latent, with the most probable triangle as lines, "
-            f"for {in_words(*models)}."
+    models = degrees["model"].unique()
+    alt = (
+        "Histograms of the angles at image, noise and latent, with the most probable triangle as lines, "
+        f"for {in_words(*models)}."
+    )
+    figure, panels = _two_columns(len(models), 2.4, alt)
+    for axes, (title, rows) in zip(panels, degrees.groupby("model", sort=False), strict=True):
+        angles = torch.tensor(rows[COLUMNS].to_numpy())
+        for vertex, column, mode in zip(VERTICES, angles.T, most_probable_triple(angles), strict=True):
+            axes.stairs(histogram(column), BINS, fill=True, color=COLOURS[vertex], alpha=0.35)
+            axes.stairs(histogram(column), BINS, color=COLOURS[vertex], lw=0.8)
+            axes.axvline(mode, color=COLOURS[vertex], ls=LINES[vertex], lw=1.8, label=f"at the {vertex}")
+        axes.set(
+            title=title, xlabel="angle, degrees", ylabel="share of images", xlim=(0, 180), ylim=(0, None)
         )
-        figure, panels = _two_columns(len(models), 2.4, alt)
-        for axes, (title, rows) in zip(panels, degrees.groupby("model", sort=False), strict=True):
-            angles = torch.tensor(rows[COLUMNS].to_numpy())
-            for vertex, column, mode in zip(VERTICES, angles.T, most_probable_triple(angles), strict=True):
-                axes.stairs(histogram(column), BINS, fill=True, color=COLOURS[vertex], alpha=0.35)
-                axes.stairs(histogram(column), BINS, color=COLOURS[vertex], lw=0.8)
-                axes.axvline(mode, color=COLOURS[vertex], ls=LINES[vertex], lw=1.8, label=f"at the {vertex}")
-            axes.set(
-                title=title, xlabel="angle, degrees", ylabel="share of images", xlim=(0, 180), ylim=(0, None)
-            )
-            axes.set_xticks(range(0, 181, 30))
-        panels[0].legend()
+        axes.set_xticks(range(0, 181, 30))
+    panels[0].legend()
     return figure
 
 
+@mpl.rc_context(STYLE)
 def distance_maps(maps: Mapping[str, torch.Tensor], weights: Sequence[float]) -> Figure:
     """Fig. 3: distance of each state of sampling to the points between noise (λ = 0) and latent (λ = 1).
 
@@ -82,16 +83,15 @@ def distance_maps(maps: Mapping[str, torch.Tensor], weights: Sequence[float]) ->
         maps: title -> (T + 1, len(weights)), as `observers.DistanceMap` has them.
         weights: λ, evenly spaced from 0 to 1, at least two.
     """
-    with mpl.rc_context(STYLE):
-        alt = (
-            "Maps of the distance of each state of sampling to the points between noise and latent, with the "
-            f"nearest point of each step, for {in_words(*maps)}."
-        )
-        figure, panels = _two_columns(len(maps), 3.0, alt)
-        for axes, (title, distances) in zip(panels, maps.items(), strict=True):
-            _distance_map(axes, distances, np.asarray(weights))
-            figure.colorbar(axes.images[0], ax=axes, label="$l_2$ distance")
-            axes.set_title(title)
+    alt = (
+        "Maps of the distance of each state of sampling to the points between noise and latent, with the "
+        f"nearest point of each step, for {in_words(*maps)}."
+    )
+    figure, panels = _two_columns(len(maps), 3.0, alt)
+    for axes, (title, distances) in zip(panels, maps.items(), strict=True):
+        _distance_map(axes, distances, np.asarray(weights))
+        figure.colorbar(axes.images[0], ax=axes, label="$l_2$ distance")
+        axes.set_title(title)
     return figure
 
 

@@ -10,12 +10,13 @@ import torch
 from matplotlib.figure import Figure
 from scipy import stats
 
-from taba_utils.figures.pictures import as_noise, as_pixels, picture_rows
+from taba_utils.figures.pictures import as_noise, as_pixels, draw_picture, finish_rows, picture_rows
 from taba_utils.figures.style import COLOURS, STYLE, WIDTH, in_words, new_figure
 
 STARTS = {"noise": {"ls": "-", "marker": "o"}, "latent": {"ls": "--", "marker": "s"}}  # readable in grey
 
 
+@mpl.rc_context(STYLE)
 def quality_along_path(
     quality: pd.DataFrame, metrics: Sequence[str], real: pd.DataFrame | None = None, judge: str = ""
 ) -> Figure:
@@ -32,27 +33,26 @@ def quality_along_path(
         judge: the name of the judge, for the axes.
     """
     models = list(quality["model"].unique())
-    with mpl.rc_context(STYLE):
-        alt = (
-            f"Lines of {in_words(*metrics)} over the weight λ of interpolations between noises and "
-            f"between latents, for {in_words(*models)}, with 95% bands."
-        )
-        figure = new_figure(min(WIDTH, 2.2 + 2.6 * len(models)), 2.0 * len(metrics), alt)
-        grid = figure.subplots(len(metrics), len(models), squeeze=False, sharex=True, sharey="row")
-        for column, model in enumerate(models):
-            rows = quality[quality["model"] == model]
-            for axes, metric in zip(grid[:, column], metrics, strict=True):
-                for start, style in STARTS.items():
-                    _mean_and_band(axes, _without_seeds(rows, metric), metric, start, style)
-                if real is not None:
-                    level = real.loc[real["model"] == model, metric].mean()
-                    axes.axhline(level, color="0.4", ls=":", lw=1.5, label="real images")
-            grid[0, column].set_title(model)
-            grid[-1, column].set_xlabel("λ")
-        for axes, metric in zip(grid[:, 0], metrics, strict=True):
-            axes.set_ylabel(f"{metric}\n({judge})" if judge else metric)
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    alt = (
+        f"Lines of {in_words(*metrics)} over the weight λ of interpolations between noises and "
+        f"between latents, for {in_words(*models)}, with 95% bands."
+    )
+    figure = new_figure(min(WIDTH, 2.2 + 2.6 * len(models)), 2.0 * len(metrics), alt)
+    grid = figure.subplots(len(metrics), len(models), squeeze=False, sharex=True, sharey="row")
+    for column, model in enumerate(models):
+        rows = quality[quality["model"] == model]
+        for axes, metric in zip(grid[:, column], metrics, strict=True):
+            for start, style in STARTS.items():
+                _mean_and_band(axes, _without_seeds(rows, metric), metric, start, style)
+            if real is not None:
+                level = real.loc[real["model"] == model, metric].mean()
+                axes.axhline(level, color="0.4", ls=":", lw=1.5, label="real images")
+        grid[0, column].set_title(model)
+        grid[-1, column].set_xlabel("λ")
+    for axes, metric in zip(grid[:, 0], metrics, strict=True):
+        axes.set_ylabel(f"{metric}\n({judge})" if judge else metric)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
 
 
@@ -63,11 +63,8 @@ def path_strip(paths: Mapping[str, torch.Tensor], weights: Sequence[float]) -> F
         paths: label -> (L, 3, H, W) in [-1, 1], the images at the L weights.
         weights: the L values of λ.
     """
-    figure = picture_rows({label: as_pixels(pixels) for label, pixels in paths.items()})
-    with mpl.rc_context(STYLE):
-        for axes, weight in zip(figure.axes, weights, strict=False):
-            axes.set_title(f"λ = {weight:.2f}")
-    return figure
+    rows = {label: as_pixels(pixels) for label, pixels in paths.items()}
+    return picture_rows(rows, [f"λ = {weight:.2f}" for weight in weights])
 
 
 def wrong_assignments(
@@ -100,24 +97,24 @@ def wrong_assignments(
             (shown[i], f"std {s:.2f}") for i, s in zip(flattest[:most], spreads[:most], strict=True)
         ],
     }
-    height = 1.15 * max(1, pixels.shape[2] / pixels.shape[3])
-    return _labelled_rows({label: pictures for label, pictures in rows.items() if pictures}, most, height)
+    rows = {label: pictures for label, pictures in rows.items() if pictures}
+    return _captioned_rows(rows, most, pixels.shape[2] / pixels.shape[3])
 
 
-def _labelled_rows(rows: Mapping[str, list[tuple[torch.Tensor, str]]], columns: int, height: float) -> Figure:
-    """Rows of (picture, title), `height` inches each, with a label; a row may be shorter than `columns`."""
-    with mpl.rc_context({**STYLE, "axes.titlesize": 8}):
-        alt = f"Rows of up to {columns} pictures: {in_words(*rows)}."
-        figure = new_figure(WIDTH, height * len(rows), alt)
-        grid = figure.subplots(len(rows), columns, squeeze=False)
-        for line, (label, pictures) in zip(grid, rows.items(), strict=True):
-            for axes, (picture, title) in zip(line, pictures, strict=False):
-                axes.imshow(picture.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
-                axes.set_title(title, pad=2)
-            for axes in line:
-                axes.set(xticks=[], yticks=[])
-                axes.spines[:].set_visible(False)
-            line[0].set_ylabel(label, rotation=0, ha="right", va="center")
+@mpl.rc_context(STYLE)
+def _captioned_rows(
+    rows: Mapping[str, list[tuple[torch.Tensor, str]]], columns: int, height: float
+) -> Figure:
+    """Labelled rows of (picture, caption), `height` times as high as wide; a row may be shorter than `columns`."""
+    alt = f"Rows of up to {columns} pictures: {in_words(*rows)}."
+    figure = new_figure(WIDTH, 1.15 * max(1, height) * len(rows), alt)
+    axes, pitch = figure.subplots(), height + 0.25  # a caption stands in the gap
+    for row, pictures in enumerate(rows.values()):
+        for column, (picture, caption) in enumerate(pictures[:columns]):
+            draw_picture(axes, picture, 1.1 * column, -pitch * row)
+            axes.text(1.1 * column + 0.5, 0.04 - pitch * row, caption, ha="center", size=8)
+    centres = {label: -pitch * row - height / 2 for row, label in enumerate(rows)}
+    finish_rows(axes, centres, 1.1 * columns - 0.1, 0.25 - pitch * len(rows))
     return figure
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 
 from taba_utils.figures.style import STYLE, WIDTH, in_words, new_figure
 from taba_utils.metrics import mean_absolute_error
+
+GAP = 0.012  # between pictures, as a share of the width of all of them
+LETTERS = 950  # of one point that fit over all pictures
 
 
 def round_trip(
@@ -68,26 +76,38 @@ def latents_and_errors(noise: torch.Tensor, latent: torch.Tensor, pixels: torch.
     return picture_rows(rows)
 
 
-def picture_rows(rows: Mapping[str, torch.Tensor], titles: Sequence[str] = ()) -> Figure:
+@mpl.rc_context(STYLE)
+def picture_rows(
+    rows: Mapping[str, torch.Tensor], titles: Sequence[str] = (), title_size: float = 10
+) -> Figure:
     """A grid of pictures with one labelled row for each entry.
 
     Args:
         rows: label -> pictures, (N, 3, H, W) or grey ones, (N, 1, H, W), in [0, 1], or maps, (N, H, W), at least 0. The maps of a row share one
             scale from 0 to their 99.5th percentile; a colour bar shows it.
-        titles: a heading for each column.
+        titles: a heading for each column; a long one is broken into lines.
+        title_size: of the letters, in points.
     """
-    columns = f"columns: {in_words(*titles)}" if titles else f"{len(next(iter(rows.values())))} columns"
-    alt = f"A grid of pictures. Rows: {in_words(*rows)}; {columns}."
-    with mpl.rc_context(STYLE):
-        figure = new_figure(WIDTH, rows_height(rows), alt)
-        draw_rows(figure, rows, titles)
+    columns = _columns(rows)
+    told = f"columns: {in_words(*titles)}" if titles else f"{columns} columns"
+    alt = f"A grid of pictures. Rows: {in_words(*rows)}; {told}."
+    letters = max(1, int(LETTERS / columns / title_size))
+    heads = [textwrap.fill(title, letters, break_long_words=False) for title in titles[:columns]]
+    lines = max([head.count("\n") + 1 for head in heads], default=0)
+    figure = new_figure(WIDTH, rows_height(rows) + lines * 1.2 * title_size / 72, alt)
+    axes = draw_rows(figure, rows)
+    centres = [place * (1 + GAP * columns) + 0.5 for place in range(len(heads))]
+    axes.set_xticks(centres, heads, size=title_size)
     return figure
 
 
 def rows_height(rows: Mapping[str, torch.Tensor]) -> float:
     """Inches that `draw_rows` needs for pictures of their own height and width."""
-    size = (WIDTH - 1.6) / len(next(iter(rows.values())))
-    return size * sum(_proportions(rows)) * 1.03
+    return (WIDTH - 1.6) / _columns(rows) * sum(_proportions(rows)) * 1.03
+
+
+def _columns(rows: Mapping[str, torch.Tensor]) -> int:
+    return max(map(len, rows.values()))
 
 
 def _proportions(rows: Mapping[str, torch.Tensor]) -> list[float]:
@@ -95,29 +115,56 @@ def _proportions(rows: Mapping[str, torch.Tensor]) -> list[float]:
     return [pictures.shape[-2] / pictures.shape[-1] for pictures in rows.values()]
 
 
-def draw_rows(
-    figure: Figure | SubFigure, rows: Mapping[str, torch.Tensor], titles: Sequence[str] = ()
-) -> None:
-    """`picture_rows` in a figure, or in a part of one."""
-    columns = len(next(iter(rows.values())))
-    grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=_proportions(rows))
-    for line, (label, pictures) in zip(grid, rows.items(), strict=True):
-        top = pictures.float().quantile(0.995).item() if pictures.ndim == 3 else None
-        for axes, picture in zip(line, pictures, strict=True):
-            if picture.ndim == 2:
-                shown = axes.imshow(
-                    picture.cpu().numpy(), cmap="magma", vmin=0, vmax=top, interpolation="nearest"
-                )
-            else:
-                in_colour = picture.expand(3, -1, -1).permute(1, 2, 0)
-                axes.imshow(in_colour.cpu().numpy(), interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set(color="0.8", lw=0.5)
-        line[0].set_ylabel(label, rotation=0, ha="right", va="center")
-        if pictures.ndim == 3:
-            figure.colorbar(shown, ax=line.tolist(), fraction=0.02, pad=0.01)
-    for axes, title in zip(grid[0], titles, strict=False):
-        axes.set_title(title)
+def draw_rows(figure: Figure | SubFigure, rows: Mapping[str, torch.Tensor]) -> Axes:
+    """`picture_rows` without titles, in a figure or in a part of one.
+
+    All pictures stand in the same axes, because axes are slow. The first one has its upper left corner at (0, 0), and
+    every one is 1 wide.
+    """
+    axes: Any = figure.subplots()
+    columns = _columns(rows)
+    gap, top, centres = GAP * columns, 0.0, []
+    for pictures, height in zip(rows.values(), _proportions(rows), strict=True):
+        _draw_row(axes, pictures, top, gap)
+        centres.append(top - height / 2)
+        top -= height + gap
+    finish_rows(axes, dict(zip(rows, centres, strict=True)), columns * (1 + gap) - gap, top + gap)
+    return axes
+
+
+def _draw_row(axes: Axes, pictures: torch.Tensor, top: float, gap: float) -> None:
+    """Pictures beside each other, `gap` apart; at the right the colour bar of maps."""
+    if pictures.ndim == 4:
+        for place, picture in enumerate(pictures):
+            draw_picture(axes, picture, place * (1 + gap), top)
+        return
+    scale = {"cmap": "magma", "vmin": 0, "vmax": pictures.float().quantile(0.995).item()}
+    shown = [draw_picture(axes, picture, i * (1 + gap), top, **scale) for i, picture in enumerate(pictures)]
+    left, height = len(pictures) * (1 + gap), pictures.shape[1] / pictures.shape[2]
+    bar = axes.inset_axes((left, top - height, 0.045, height), transform=axes.transData)
+    axes.figure.colorbar(shown[0], cax=bar)
+
+
+def draw_picture(axes: Axes, picture: torch.Tensor, left: float, top: float, **scale: Any) -> AxesImage:
+    """A picture, (3 or 1, H, W), or a map, (H, W), in a thin frame; it is 1 wide.
+
+    Args:
+        scale: colours of a map, as `imshow` takes them.
+    """
+    height = picture.shape[-2] / picture.shape[-1]
+    frame = Rectangle((left, top - height), 1, height, fill=False, ec="0.8", lw=0.5, clip_on=False)
+    axes.add_patch(frame)
+    pixels = picture if picture.ndim == 2 else picture.expand(3, -1, -1).permute(1, 2, 0)
+    extent = (left, left + 1, top - height, top)
+    return axes.imshow(pixels.cpu().numpy(), extent=extent, interpolation="nearest", **scale)
+
+
+def finish_rows(axes: Axes, centres: Mapping[str, float], right: float, bottom: float) -> None:
+    """Labels at the `centres` of the rows, and nothing else round pictures from (0, 0) to (`right`, `bottom`)."""
+    axes.set(xlim=(0, right), ylim=(bottom, 0), aspect="equal", xticks=[])
+    axes.set_yticks(list(centres.values()), list(centres))
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.spines[:].set_visible(False)
 
 
 def as_pixels(image: torch.Tensor) -> torch.Tensor:

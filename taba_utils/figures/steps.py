@@ -20,6 +20,7 @@ AREAS = {
 }
 
 
+@mpl.rc_context(STYLE)
 def error_per_step(
     errors: Mapping[str, tuple[list[ApproximationErrors], list[ApproximationErrors]]], first: int
 ) -> Figure:
@@ -30,17 +31,16 @@ def error_per_step(
             with a band of two standard errors.
         first: number of first steps that are shaded.
     """
-    with mpl.rc_context(STYLE):
-        alt = (
-            "Lines of the approximation error of each inversion step on plain and on other pixels, "
-            f"with the first {first} steps shaded, for {in_words(*errors)}."
-        )
-        figure = new_figure(min(WIDTH, 1 + 4 * len(errors)), 3.2, alt)
-        panels = figure.subplots(1, len(errors), squeeze=False)[0]
-        for axes, (name, (values, standard_errors)) in zip(panels, errors.items(), strict=True):
-            draw_errors(axes, name, values, standard_errors, first)
-        panels[0].set_ylabel("mean |ξ(t)| / mean |ε|")
-        panels[-1].legend()
+    alt = (
+        "Lines of the approximation error of each inversion step on plain and on other pixels, "
+        f"with the first {first} steps shaded, for {in_words(*errors)}."
+    )
+    figure = new_figure(min(WIDTH, 1 + 4 * len(errors)), 3.2, alt)
+    panels = figure.subplots(1, len(errors), squeeze=False)[0]
+    for axes, (name, (values, standard_errors)) in zip(panels, errors.items(), strict=True):
+        draw_errors(axes, name, values, standard_errors, first)
+    panels[0].set_ylabel("mean |ξ(t)| / mean |ε|")
+    panels[-1].legend()
     return figure
 
 
@@ -54,6 +54,7 @@ def draw_errors(axes, title: str, values: list, standard_errors: list, first: in
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
+@mpl.rc_context(STYLE)
 def exact_first_steps(table: pd.DataFrame, title: str = "") -> Figure:
     """Tab. 9 as lines: errors and correlations over the number k of exact first steps.
 
@@ -65,26 +66,26 @@ def exact_first_steps(table: pd.DataFrame, title: str = "") -> Figure:
             neighbouring pixels).
         title: stands above the figure.
     """
-    with mpl.rc_context(STYLE):
-        alt = (
-            f"{title or 'A model'}: two panels over the number k of exact first steps: errors of "
-            "latent and image, and correlations of the latent."
-        )
-        figure = new_figure(WIDTH, 3.0, alt)
-        left, right = figure.subplots(1, 2)
-        _line_over_k(left, table, "noise error", COLOURS["latent"], "o", "|latent - noise|")
-        _line_over_k(left, table, "image error", COLOURS["image"], "s", "|image again - image|")
-        left.set_ylabel("mean absolute error")
-        _line_over_k(right, table, "excess", COLOURS["latent"], "o", "top-20, over that of noise")
-        _line_over_k(right, table, "neighbours", PALETTE[4], "s", "neighbouring pixels")
-        right.axhline(0, color=COLOURS["noise"], ls="--", lw=1.8, label="noise")
-        right.set_ylabel("correlation of the latent")
-        _finish(left)
-        _finish(right, from_zero=False)
-        figure.suptitle(title, fontsize=STYLE["axes.titlesize"])
+    alt = (
+        f"{title or 'A model'}: two panels over the number k of exact first steps: errors of "
+        "latent and image, and correlations of the latent."
+    )
+    figure = new_figure(WIDTH, 3.0, alt)
+    left, right = figure.subplots(1, 2)
+    _line_over_k(left, table, "noise error", COLOURS["latent"], "o", "|latent - noise|")
+    _line_over_k(left, table, "image error", COLOURS["image"], "s", "|image again - image|")
+    left.set_ylabel("mean absolute error")
+    _line_over_k(right, table, "excess", COLOURS["latent"], "o", "top-20, over that of noise")
+    _line_over_k(right, table, "neighbours", PALETTE[4], "s", "neighbouring pixels")
+    right.axhline(0, color=COLOURS["noise"], ls="--", lw=1.8, label="noise")
+    right.set_ylabel("correlation of the latent")
+    _finish(left)
+    _finish(right, from_zero=False)
+    figure.suptitle(title, fontsize=STYLE["axes.titlesize"])
     return figure
 
 
+@mpl.rc_context(STYLE)
 def gain_of_exact_steps(
     measured: pd.DataFrame, predicted: Mapping[str, torch.Tensor], title: str = ""
 ) -> Figure:
@@ -95,21 +96,20 @@ def gain_of_exact_steps(
         predicted: label -> (K,), gains after 0..K-1 exact steps.
         title: stands above the figure.
     """
-    with mpl.rc_context(STYLE):
-        alt = (
-            f"{title or 'A model'}: std of latents on plain and other pixels over the number k of "
-            "exact first steps, beside what the closed form predicts."
-        )
-        figure = new_figure(WIDTH * 0.6, 3.2, alt)
-        axes = figure.subplots()
-        for (label, gains), dashes in zip(predicted.items(), ("-", "--", ":"), strict=False):
-            axes.plot(range(len(gains)), gains, color="0.5", ls=dashes, lw=1.2, marker=".", ms=4, label=label)
-        for area, marker in (("plain", "o"), ("rest", "s")):
-            colour, label = AREAS[area]["color"], f"measured, {AREAS[area]['label']}"
-            _line_over_k(axes, measured, f"std_{area}", colour, marker, label, lw=0)
-        axes.set_ylabel("std of the latent")
-        axes.set_title(title)
-        _finish(axes)
+    alt = (
+        f"{title or 'A model'}: std of latents on plain and other pixels over the number k of "
+        "exact first steps, beside what the closed form predicts."
+    )
+    figure = new_figure(WIDTH * 0.6, 3.2, alt)
+    axes = figure.subplots()
+    for (label, gains), dashes in zip(predicted.items(), ("-", "--", ":"), strict=False):
+        axes.plot(range(len(gains)), gains, color="0.5", ls=dashes, lw=1.2, marker=".", ms=4, label=label)
+    for area, marker in (("plain", "o"), ("rest", "s")):
+        colour, label = AREAS[area]["color"], f"measured, {AREAS[area]['label']}"
+        _line_over_k(axes, measured, f"std_{area}", colour, marker, label, lw=0)
+    axes.set_ylabel("std of the latent")
+    axes.set_title(title)
+    _finish(axes)
     return figure
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import html
 import re
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from taba_utils.interactive import is_live
 
@@ -37,7 +40,8 @@ def save(figure: Figure, name: str, folder: str | Path | None) -> Figure:
     """Write `folder`/`name`.png unless `folder` is None, and return the figure for display."""
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        figure.savefig(Path(folder) / f"{name}.png", bbox_inches="tight", metadata={"Software": None})
+        file, shown = Path(folder) / f"{name}.png", lay_out(figure)
+        figure.savefig(file, bbox_inches=shown, metadata={"Software": None})
     return figure
 
 
@@ -46,10 +50,9 @@ class DescribedFigure(Figure):
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict[str, Any], dict[str, Any]]:
         """A PNG with its text in the metadata, for nbconvert and the site; as HTML too for a live JupyterLab."""
-        from IPython.core.pylabtools import print_figure
-
-        alt = str(self.get_label())
-        png = print_figure(self, fmt="png", base64=True)
+        alt, file = str(self.get_label()), BytesIO()
+        self.savefig(file, bbox_inches=lay_out(self), dpi="figure")
+        png = b64encode(file.getvalue()).decode()
         data = {"image/png": png, "text/plain": alt}
         if is_live():
             data["text/html"] = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}">'
@@ -63,10 +66,22 @@ def new_figure(width: float, height: float, alt: str) -> Figure:
         width, height: inches.
         alt: text for readers who cannot see the figure: what is drawn over what, and for what.
     """
-    figure = plt.figure(figsize=(width, height), layout="constrained", FigureClass=DescribedFigure)
+    figure = DescribedFigure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)  # the figure's canvas: a figure without one measures its texts again and again
     figure.set_label(alt)
-    plt.close(figure)
     return figure
+
+
+def lay_out(figure: Figure) -> Bbox:
+    """Place the parts of a figure for good, and the box in inches that holds them.
+
+    Matplotlib would place them again, and draw all of them once more in vain, whenever the figure is shown or saved.
+    """
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+    return figure.get_tightbbox().padded(0.1)
 
 
 def in_words(*labels: object) -> str:

@@ -15,6 +15,7 @@ MARKERS = "osD^vP"  # readable in grey
 MOST_ACROSS = 3  # panels side by side
 
 
+@mpl.rc_context(STYLE)
 def over_training(
     table: pd.DataFrame,
     panels: Mapping[str, Sequence[str]],
@@ -35,15 +36,14 @@ def over_training(
     across = min(len(panels), MOST_ACROSS) if len(panels) != 4 else 2
     down = -(-len(panels) // across)
     drawn = "; ".join(f"{in_words(label)}: {in_words(*columns)}" for label, columns in panels.items())
-    with mpl.rc_context(STYLE):
-        alt = f"Lines over the steps of the training, in panels: {drawn}."
-        figure = new_figure(WIDTH, 0.6 + 2.5 * down, alt)
-        grid = figure.subplots(down, across, squeeze=False)
-        for axes, (label, columns) in zip(grid.flat, panels.items(), strict=False):
-            _panel(axes, table, columns, controls)
-            axes.set(xscale="log", ylabel=label)
-        for axes in grid[-1]:
-            axes.set_xlabel("step of the training")
+    alt = f"Lines over the steps of the training, in panels: {drawn}."
+    figure = new_figure(WIDTH, 0.6 + 2.5 * down, alt)
+    grid = figure.subplots(down, across, squeeze=False)
+    for axes, (label, columns) in zip(grid.flat, panels.items(), strict=False):
+        _panel(axes, table, columns, controls)
+        axes.set(xscale="log", ylabel=label)
+    for axes in grid[-1]:
+        axes.set_xlabel("step of the training")
     return figure
 
 
