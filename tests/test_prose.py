@@ -50,3 +50,14 @@ def test_a_notebooks_text_quotes_no_number_that_was_measured_here(notebook):
 def test_the_readmes_numbers_are_those_of_the_references():
     readme = (ROOT / "README.md").read_text()
     assert with_results(readme, readme_markdown(ROOT)) == readme
+
+
+def test_the_readmes_first_python_prints_what_it_says(capsys):
+    code = (ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    lines = [
+        line for line in code.splitlines() if "study(" not in line
+    ]  # a table, whose numbers are not quoted
+    exec("\n".join(lines), {})
+    said = re.search(r"# (\d\.\d+)", code)
+    assert said
+    assert capsys.readouterr().out.startswith(said[1])

@@ -295,14 +295,32 @@ def test_results_set_ours_beside_the_papers_and_judge_what_is_to_be_judged(tmp_p
     page = results_markdown(tmp_path)
     assert "## [02 · Latents](notebooks/02_nb.ipynb)" in page
     assert (
-        "**Tab. 2, Correlations (Sec. 3.2)**: ours ± half of the 95% interval over sets (the paper's ADM-32)."
-        in page
+        "**Tab. 2, Correlations (Sec. 3.2)**: ours ± half of the 95% interval (the paper's ADM-32)." in page
     )
     assert "| latent | 0.35 ± 0.64 (0.382) |" in page
     line = next(line for line in page.splitlines() if line.startswith("| 2a, mini-adm |"))
     assert line.endswith("| 1 [0.752, 1.25] | 3 sets | 0.343 | agrees |")
     line = next(line for line in page.splitlines() if line.startswith("| 3e, mini-adm |"))
     assert line.endswith("| 2 images | 50% to 70% | - |")
+
+
+def test_a_table_of_the_paper_whose_cells_are_effects_stands_as_a_table(tmp_path):
+    written_profile(tmp_path)
+    made = run()
+    for k, values in ((0, [0.5, 0.7]), (3, [0.1, 0.3])):
+        made.effect("9", "mini-if", values, k=k, quantity="noise error")
+    made.effect("13", "mini-if", [0.1, 0.3], k=3, quantity="SSIM", judge="SSIM")
+    found = references.Findings({}, {}, {}, made.numbers, made.effects, made.resolutions, made.cells)
+    path = tmp_path / "references" / "mini" / "02_nb.json"
+    path.write_text(json.dumps(references._as_reference(found)))
+    page = results_markdown(tmp_path)
+    assert (
+        "**Tab. 9, latents with k exact first steps**: ours ± half of the 95% interval (the paper's IF)."
+        in page
+    )
+    assert "| k = 0, noise error | 0.6 ± 1.3 (0.55) |\n| k = 3, noise error | 0.2 ± 1.3 (0.19) |" in page
+    assert "| k = 3, SSIM | 0.2 ± 1.3 (0.38) |" in page
+    assert "| 9, mini-if" not in page
 
 
 def test_a_table_without_effects_is_empty():
@@ -325,7 +343,7 @@ def test_results_say_whether_two_networks_of_one_kind_tell_the_same(tmp_path):
     page = results_markdown(tmp_path)
     assert "Of 2 judged effects of mini-adm and mini-adm-1, 1 have the same sign in both." in page
     assert "| 2a, mini-adm | 1 [0.975, 1.02] | 2 [1.98, 2.02] | 0.343 |" in page
-    said = "mini-adm-1, trained as mini-adm was from another seed, gives 1 of 2 judged effects the same sign."
+    said = "mini-adm-1 has the recipe of mini-adm and another training seed: 1 of 2 judged effects have the same sign in both."
     assert readme_markdown(tmp_path).endswith(said)
 
 

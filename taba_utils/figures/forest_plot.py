@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from taba_utils.figures.style import PALETTE, STYLE, WIDTH, in_words, new_figure
 
 MARKERS = "osD^vP"  # one a model: readable in grey
-ROW = 0.34  # inches
+ROW = 0.36  # inches
 EDGE = 1.6  # of a row's largest effect: intervals that go on are cut here
 
 
@@ -80,7 +80,7 @@ def forest(effects: Sequence[Shown], verdicts: Sequence[str], labels: Sequence[s
         axes.plot(mean, y, MARKERS[which % len(MARKERS)], color=colour, mfc=face, ms=4.5)
         if not math.isnan(effect.paper):
             axes.plot(effect.paper / unit, y, "|", color=colour, ms=9, mew=2.2)
-    axes.set_yticks(range(len(rows)), rows)
+    axes.set_yticks(range(len(rows)), rows, fontsize=7.5)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(-EDGE - 0.05, EDGE + 0.05)
     axes.set_xlabel("← against the paper          effect / largest of its row          as the paper says →")

@@ -36,7 +36,7 @@ ROWS = {
     "6c": "error on plain pixels: first 10% of steps − rest",
     "F5a": "Fréchet distance halfway: between latents − between noises",
     "7f": "match of edits with the target text: from noise − from latents",
-    "8b": "share of images that find their noise − that find their latent",
+    "8b": "accuracy: image to noise − image to latent",
     "9b": "noise error: no exact step − three exact first steps",
 }
 """Statements in the README's table, in short."""
@@ -56,9 +56,10 @@ def readme_markdown(root: Path) -> str:
         own = {one.effect.model: one for one in found.values() if one.effect.statement == id}
         cells = " | ".join(_cell(own[model]) if model in own else "-" for model in models)
         table.append(f"| {short} ({statements()[id].where}) | {cells} |")
-    caption = f"*Profile `{profile}`: estimate ± half of its 95% interval (paper). A star: undecided after Holm's correction. Compare signs: the paper has other networks, N, T, pools and judges. Tab. 6 has ADM-64 in the place of ADM-32, and a scale of its own.*"
+    count = sum(bool(one.verdict) for one in given)
+    caption = f"*Profile `{profile}`: estimate ± half of its 95% interval (paper). Bold: decided by the test over all {count} verdicts (Holm). Compare signs: the paper has other networks, N, T, pools and judges. In the row of Tab. 6 the paper's value is ADM-64's, on the paper's own scale.*"
     alike = [
-        f"{second}, trained as {name} was from another seed, gives {same_sign(shared)} of {len(shared)} judged effects the same sign."
+        f"{second} has the recipe of {name} and another training seed: {same_sign(shared)} of {len(shared)} judged effects have the same sign in both."
         for name, second, shared in compared(given)
     ]
     run, left = progress_of_full(root)
@@ -91,10 +92,9 @@ def _line(question: str, one: Answer) -> str:
     name, printed = stands_for(_table(effect.statement), effect.model), number(effect.paper)
     low, high = effect.estimate.low, effect.estimate.high
     found = f"{ROWS[effect.statement]}: {effect.estimate} for {effect.model}"
-    corrected = " after Holm's correction" if one.verdict == UNDECIDED and not low <= 0 <= high else ""
-    return (
-        f"- **{question}** {found} ({name} in the paper: {printed}). {one.verdict.capitalize()}{corrected}."
-    )
+    close = one.verdict == UNDECIDED and not low <= 0 <= high
+    why = ": the interval excludes zero, the test over all verdicts does not decide" if close else ""
+    return f"- **{question}** {found} ({name} in the paper: {printed}). {one.verdict.capitalize()}{why}."
 
 
 def _table(statement: str) -> int:
@@ -104,5 +104,5 @@ def _table(statement: str) -> int:
 
 def _cell(one: Answer) -> str:
     estimate = one.effect.estimate
-    half, star = (estimate.high - estimate.low) / 2, "*" if one.verdict == UNDECIDED else ""
-    return f"{estimate.mean:.2g}±{half:.1g}{star} ({number(one.effect.paper)})"
+    ours = f"{estimate.mean:.2g}±{(estimate.high - estimate.low) / 2:.1g}"
+    return f"{ours if one.verdict == UNDECIDED else f'**{ours}**'} ({number(one.effect.paper)})"

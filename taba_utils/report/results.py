@@ -78,7 +78,7 @@ TABLES = {
 """Tables of the paper whose cells are numbers of a notebook; the cells of the other tables are the effects of `SERIES`."""
 
 IN_PLURAL = {"agrees": "agree", "disagrees": "disagree", "undecided": "undecided"}
-LETTERS = 52  # of a line of the forest plot's labels
+LETTERS = 62  # of a line of the forest plot's labels
 SERIES = ("8", "9", "12", "13")
 """Statements without a verdict that have an effect for each cell of a table."""
 
