@@ -13,7 +13,6 @@ import traceback
 from pathlib import Path
 
 from workflow import selection
-from workflow.address import write_address
 from workflow.graph import paper
 from workflow.lab import prepare
 from workflow.plan import Part, fill
@@ -51,6 +50,8 @@ def _commands(asked: argparse.Namespace, root: Path) -> bool:
         told = {"cluster": asked.cluster, "force": asked.force}
         return paper(root, asked.profile, asked.notebooks, options, asked.jobs, **told)
     if asked.command == "address":
+        from workflow.address import write_address  # nbformat takes seconds to import
+
         print("\n".join(str(path.relative_to(root)) for path in write_address(root)) or "nothing to change")
         return True
     if asked.command == "lab":
