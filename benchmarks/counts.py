@@ -92,11 +92,11 @@ def notebooks_that_share(profile: str, quick: bool) -> Counted:
 
 
 def notebooks_when_warm(profile: str, quick: bool) -> Counted:
-    """What all notebooks of a profile need alone, against what a full cache leaves to do."""
+    """What a full cache leaves to do, against what all notebooks of a profile need alone."""
     wanted = _wanted(profile)
     alone = sum(sum(evaluations(own).values()) for own in wanted)
     left = sum(evaluations(need for own in wanted for need in own if need.kept == 0).values())
-    return Counted(alone / left, f"{alone:,} and {left:,}")
+    return Counted(left / alone, f"{left:,} and {alone:,}")
 
 
 def _wanted(profile: str) -> list[list[Need]]:
@@ -119,6 +119,9 @@ def _declared(notebook: Path) -> dict[str, Any]:
     return {ast.unparse(line.targets[0]): ast.literal_eval(line.value) for line in lines}  # type: ignore[attr-defined]
 
 
+ALONE = "each notebook alone, summed,"
+
+
 def rows() -> list[Row]:
     """Rows of this module."""
     methods = [name for name in METHODS if name != "naive"]
@@ -137,13 +140,13 @@ def rows() -> list[Row]:
         *(
             Row(
                 f"{kind}-{profile}",
-                f"evaluations of each notebook alone, summed, over those of `make paper` {how}: {profile}",
+                f"evaluations of {what}: {profile}",
                 partial(function, profile),
             )
             for profile in ("mini", "full")
-            for kind, how, function in (
-                ("cold", "with an empty cache", notebooks_that_share),
-                ("warm", "with a full cache", notebooks_when_warm),
+            for kind, what, function in (
+                ("cold", f"{ALONE} over those of `make paper` with an empty cache", notebooks_that_share),
+                ("warm", f"`make paper` with a full cache over those of {ALONE}", notebooks_when_warm),
             )
         ),
         *(

@@ -37,7 +37,8 @@ class Need:
         seed, num_steps: of the trajectories; T.
         images: how many.
         evaluations: of an image.
-        kept: tensors of the size of an image that the cache keeps of each image; None: one for each T evaluations.
+        kept: tensors of the size of an image that the cache keeps of each image, rounded up: sums and distances are smaller;
+            None: one for each T evaluations.
     """
 
     model: str
@@ -135,7 +136,7 @@ def _conventions(p: Mapping[str, Any]) -> Iterator[Need]:
             yield from _trip(name, seed, count, images, "target")
         yield Need(name, "01: two more conventions", seed, steps, images, 2 * steps)
         yield Need(name, "01: three times sampled again", seed, steps, images, 3 * steps)
-        yield Need(name, "01: step by step", seed, steps, images, 2 * steps, kept=0)
+        yield Need(name, "01: step by step", seed, steps, images, 2 * steps, kept=1)
 
 
 def _latents(p: Mapping[str, Any]) -> Iterator[Need]:
@@ -146,7 +147,7 @@ def _latents(p: Mapping[str, Any]) -> Iterator[Need]:
 def _places(p: Mapping[str, Any]) -> Iterator[Need]:
     yield from _latents(p)
     for name, seed in _pairs(p):
-        yield Need(name, "03: watched", seed, p["num_steps"], p["num_images"], p["num_steps"], kept=0)
+        yield Need(name, "03: watched", seed, p["num_steps"], p["num_images"], p["num_steps"], kept=1)
         for steps in p["steps_grid"]:
             longest = steps == max(p["steps_grid"])
             images = p["num_long_images"] if longest else p["num_grid_images"]
@@ -156,7 +157,7 @@ def _places(p: Mapping[str, Any]) -> Iterator[Need]:
 def _errors(p: Mapping[str, Any]) -> Iterator[Need]:
     for name, seed in _pairs(p):
         yield Need(name, Shared(), seed, p["num_steps"], p["num_images"], p["num_steps"])
-        yield Need(name, "04: watched", seed, p["num_steps"], p["num_images"], 2 * p["num_steps"], kept=0)
+        yield Need(name, "04: watched", seed, p["num_steps"], p["num_images"], 2 * p["num_steps"], kept=1)
 
 
 def _interpolations(p: Mapping[str, Any]) -> Iterator[Need]:
