@@ -119,7 +119,7 @@ def _declared(notebook: Path) -> dict[str, Any]:
     return {ast.unparse(line.targets[0]): ast.literal_eval(line.value) for line in lines}  # type: ignore[attr-defined]
 
 
-ALONE = "each notebook alone, summed,"
+ALONE = "the notebooks one by one"
 
 
 def rows() -> list[Row]:
