@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -61,3 +62,12 @@ def test_the_readmes_first_python_prints_what_it_says(capsys):
     said = re.search(r"# (\d\.\d+)", code)
     assert said
     assert capsys.readouterr().out.startswith(said[1])
+
+
+def test_the_readmes_speeds_are_those_of_the_benchmarks():
+    rows = json.loads((ROOT / "benchmarks" / "results.json").read_text())[0]["rows"]
+    for name, said in (
+        ("round-trip", "takes {} times as long as the bare"),
+        ("diffusers-256", "takes {} times as long at 256"),
+    ):
+        assert said.format(f"{median(rows[name]['rounds']):.3g}") in (ROOT / "README.md").read_text()
