@@ -15,7 +15,7 @@ from workflow import selection
 if TYPE_CHECKING:
     from taba_utils.studies.needs import Need
 
-EVALUATIONS_A_JOB = 100_000  # about two minutes of an embedded model on one core
+EVALUATIONS_A_JOB = 100_000  # some minutes of an embedded model on one core
 
 
 class Key(NamedTuple):
