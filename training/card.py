@@ -76,14 +76,14 @@ def features_card(target: Path) -> str:
     """Accuracy on the test split; the features of real training images go with the weights."""
     judge, data = MiniFeatures(), load_fashion("test")
     real = judge.features(load_fashion("train").images[:10_000].float() / 255)
-    save_file({"features": real.half()}, target / "reference.safetensors")
+    save_file({"features": real.half()}, target / "real.safetensors")
     accuracy = measures.recognised(data.images.float() / 255, data.labels)
     return f"""A garment classifier of {size(judge.network)}; its 128 features judge generated garments.
 
 - **Data**: {DATA}
 - **Training**: {training(target / "model.safetensors")}
 {WEIGHTS}
-- `reference.safetensors`: its features of the first 10,000 training images.
+- `real.safetensors`: its features of the first 10,000 training images.
 
 | measured on the 10,000 test images | value |
 | --- | --- |

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 import taba_utils as taba
 from taba_utils.denoiser import Denoiser
 from taba_utils.fashion import BACKDROPS, CLASSES, COLOURS, describe, load_fashion, measured_colours
-from taba_utils.judges import MiniFeatures, reference_features
+from taba_utils.judges import MiniFeatures, real_features
 
 NUM_STEPS = 50
 NUM_SAMPLES = 2000
@@ -47,7 +47,7 @@ def held_out(n: int = NUM_SAMPLES) -> torch.Tensor:
 def quality(pixels: torch.Tensor) -> dict[str, float]:
     """Fréchet distance, precision and recall against real training images, on the features of mini-features."""
     judge = MiniFeatures()
-    features, real = judge.features(pixels), reference_features(judge)
+    features, real = judge.features(pixels), real_features(judge)
     precision, recall = taba.metrics.precision_recall(features, real[:NUM_REAL])
     distance = taba.metrics.frechet_distance(features, real)
     return {"Fréchet distance": distance, "precision": precision, "recall": recall}
