@@ -17,6 +17,7 @@ from taba_utils.judges import MiniFeatures, real_features
 NUM_STEPS = 50
 NUM_SAMPLES = 2000
 NUM_REAL = 2000  # real images that precision and recall compare with
+NUM_ERRORS = 512  # real test images that the error of ε is measured on
 LEVELS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # of T = 1,000
 
 
