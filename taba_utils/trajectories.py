@@ -89,6 +89,10 @@ class Trajectories:
         self.keep_predictions, self.evaluations = keep_predictions, 0
         self.sampler = self._own_sampler(sampler)
 
+    def __repr__(self) -> str:
+        told = f"num_steps={self.schedule.num_steps}, seed={self.seed}, evaluations={self.evaluations}"
+        return f"Trajectories({self.denoiser.name!r}, {told})"
+
     def noise(self, n: int) -> torch.Tensor:
         """x_T of images 0..n-1, (n, C, H, W). Noise is drawn anew, never stored."""
         self._check_count(n)

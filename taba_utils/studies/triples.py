@@ -28,6 +28,9 @@ class Triples:
     def __len__(self) -> int:
         return len(self.noise)
 
+    def __repr__(self) -> str:
+        return f"Triples({len(self)} samples of shape {tuple(self.noise.shape[1:])})"
+
     def first(self, n: int) -> Triples:
         """The first n samples; all of them if there are fewer."""
         return Triples(self.noise[:n], self.image[:n], self.latent[:n])
