@@ -44,7 +44,9 @@ def save(figure: Figure, name: str, folder: str | Path | None) -> Figure:
 class DescribedFigure(Figure):
     """A figure whose label is its alternative text: what stands for the picture where it cannot be seen."""
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """A PNG with its text in the metadata, for nbconvert and the site; as HTML too for a live JupyterLab."""
         from IPython.core.pylabtools import print_figure
 
