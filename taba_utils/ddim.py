@@ -292,7 +292,14 @@ def invert(
     from taba_utils.inversion import choose  # the methods are built on this module
 
     _check_pixels_range(denoiser, image)
-    chosen = choose(denoiser, method, convention, ground_truth, replace_first, parameters)
+    chosen = choose(
+        denoiser,
+        method,
+        parameters,
+        convention=convention,
+        ground_truth=ground_truth,
+        replace_first=replace_first,
+    )
     return chosen.invert(denoiser, image, schedule, condition, observers, clip, batch_size=batch_size)
 
 

@@ -47,9 +47,8 @@ def _commands(asked: argparse.Namespace, root: Path) -> bool:
     if asked.command in ("notebook", "trajectories"):
         return job(asked)
     if asked.command == "paper":
-        options = shlex.split(asked.parameters)
-        told = {"cluster": asked.cluster, "force": asked.force}
-        return paper(root, asked.profile, asked.notebooks, options, asked.jobs, **told)
+        told = {"jobs": asked.jobs, "cluster": asked.cluster, "force": asked.force}
+        return paper(root, asked.profile, asked.notebooks, parameters=shlex.split(asked.parameters), **told)
     if asked.command == "address":
         print("\n".join(str(path.relative_to(root)) for path in write_address(root)) or "nothing to change")
         return True

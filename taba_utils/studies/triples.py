@@ -37,7 +37,7 @@ class Triples:
 
 
 def stored(
-    models: Models, name: str, seed: int, num_images: int, num_steps: int | None = None, **options: Any
+    models: Models, name: str, seed: int, num_images: int, *, num_steps: int | None = None, **options: Any
 ) -> Trajectories:
     """Trajectories of at least images 0..num_images-1, which find these images in the cache whoever stored them.
 
@@ -57,6 +57,7 @@ def triples(
     name: str,
     seed: int,
     num_images: int,
+    *,
     num_steps: int | None = None,
     convention: str | None = None,
 ) -> Triples:
@@ -66,7 +67,7 @@ def triples(
         num_steps: T, both ways; None: the run's own.
         convention: of the inversion; None: the model's own.
     """
-    found = stored(models, name, seed, num_images, num_steps)
+    found = stored(models, name, seed, num_images, num_steps=num_steps)
     return Triples(found.noise(num_images), found.image(num_images), found.latent(num_images, convention))
 
 
@@ -74,11 +75,15 @@ def all_seeds(
     models: Models,
     name: str,
     num_images: int,
+    *,
     num_steps: int | None = None,
     convention: str | None = None,
 ) -> Triples:
     """The samples of all seeds in one object, seed after seed; arguments as of `triples`."""
-    parts = [triples(models, name, seed, num_images, num_steps, convention) for seed in models.seeds]
+    parts = [
+        triples(models, name, seed, num_images, num_steps=num_steps, convention=convention)
+        for seed in models.seeds
+    ]
     return Triples(
         torch.cat([part.noise for part in parts]),
         torch.cat([part.image for part in parts]),
