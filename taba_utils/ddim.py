@@ -22,7 +22,7 @@ from taba_utils.denoiser import (
 )
 from taba_utils.evaluation import evaluate, on_replica, side_by_side
 from taba_utils.interactive import progress
-from taba_utils.observers import Collect, Observer, Step
+from taba_utils.observers import Collect, Observer, Step, in_one_line
 from taba_utils.schedule import Schedule, is_whole
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ class Sampled:
     evaluations: int
     state: torch.Tensor | None = None
 
+    def __repr__(self) -> str:
+        return in_one_line(self)
+
 
 @dataclass(frozen=True)
 class Inverted:
@@ -56,6 +59,9 @@ class Inverted:
     latent: torch.Tensor
     evaluations: int
     state: torch.Tensor | None = None
+
+    def __repr__(self) -> str:
+        return in_one_line(self)
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,9 @@ class Taken:
     state: torch.Tensor
     noise_prediction: torch.Tensor
     output: torch.Tensor | None = None
+
+    def __repr__(self) -> str:
+        return in_one_line(self)
 
 
 # How a move is taken: (state of a micro-batch, move, which of the N images the micro-batch holds, their condition).
@@ -283,7 +292,14 @@ def invert(
     from taba_utils.inversion import choose  # the methods are built on this module
 
     _check_pixels_range(denoiser, image)
-    chosen = choose(denoiser, method, convention, ground_truth, replace_first, parameters)
+    chosen = choose(
+        denoiser,
+        method,
+        parameters,
+        convention=convention,
+        ground_truth=ground_truth,
+        replace_first=replace_first,
+    )
     return chosen.invert(denoiser, image, schedule, condition, observers, clip, batch_size=batch_size)
 
 

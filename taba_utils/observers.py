@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import torch
@@ -33,6 +33,20 @@ class Step:
     after: torch.Tensor
     images: slice
     output: torch.Tensor | None = None
+
+    def __repr__(self) -> str:
+        return in_one_line(self)
+
+
+def in_one_line(result: Any) -> str:
+    """A dataclass as text that has the shape of a tensor in the place of the tensor, and nothing of what is None."""
+    values = {field.name: getattr(result, field.name) for field in fields(result)}
+    told = {
+        name: tuple(value.shape) if isinstance(value, torch.Tensor) else value
+        for name, value in values.items()
+        if value is not None
+    }
+    return f"{type(result).__name__}({', '.join(f'{name}={value}' for name, value in told.items())})"
 
 
 class Observer(Protocol):
@@ -83,6 +97,10 @@ class Collect:
             ):  # a tensor made in inference mode cannot be changed in place later
                 self.values = torch.empty(shape, dtype=value.dtype)
         self.values[step.images, self.places[step.level]] = value
+
+    def __repr__(self) -> str:
+        levels = "all" if self.wanted is None else sorted(self.wanted)
+        return f"Collect(levels={levels}, values={None if self.values is None else tuple(self.values.shape)})"
 
 
 def states(levels: Iterable[int] | None = None) -> Collect:
@@ -154,6 +172,9 @@ class DistanceMap:
             self.values[step.level] += self._distances(noise, latent, step.before)
         self.values[step.level - 1] += self._distances(noise, latent, step.after)
 
+    def __repr__(self) -> str:
+        return f"DistanceMap(noise={tuple(self.noise.shape)}, weights={len(self.weights)})"
+
     def _distances(self, noise: torch.Tensor, latent: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         """What a micro-batch adds to the mean over images, (len(weights),)."""
         d, e = noise - state.flatten(1).cpu().double(), latent - noise
@@ -216,6 +237,9 @@ class ApproximationError:
         sums = area_sums(approximated.cpu(), step.output.cpu(), self.plain[step.images])
         self.totals[step.level - 1] += sums.sum(dim=0)
         self.products[step.level - 1] += sums.T @ sums
+
+    def __repr__(self) -> str:
+        return f"ApproximationError({self.denoiser.name!r}, plain={tuple(self.plain.shape)})"
 
     @property
     def errors(self) -> list[ApproximationErrors]:

@@ -89,6 +89,10 @@ class Trajectories:
         self.keep_predictions, self.evaluations = keep_predictions, 0
         self.sampler = self._own_sampler(sampler)
 
+    def __repr__(self) -> str:
+        told = f"num_steps={self.schedule.num_steps}, seed={self.seed}, evaluations={self.evaluations}"
+        return f"Trajectories({self.denoiser.name!r}, {told})"
+
     def noise(self, n: int) -> torch.Tensor:
         """x_T of images 0..n-1, (n, C, H, W). Noise is drawn anew, never stored."""
         self._check_count(n)
@@ -290,7 +294,7 @@ class Trajectories:
 
     def _own_sampler(self, wanted: str | Method | None) -> Method | None:
         """The method that samples by itself; raises ValueError if the sampler's ε shall be kept too."""
-        chosen = None if wanted is None else choose(self.denoiser, wanted, None, None, 0, {})
+        chosen = None if wanted is None else choose(self.denoiser, wanted, {})
         if chosen is None or not chosen.own_sampling:
             return None
         if self.keep_predictions:
@@ -315,7 +319,7 @@ class Trajectories:
         parameters: dict[str, Any],
     ) -> Method:
         """The method that the arguments of `latent` ask for; raises ValueError if its ε are not kept."""
-        chosen = choose(self.denoiser, method, convention, None, replace_first, parameters)
+        chosen = choose(self.denoiser, method, parameters, convention=convention, replace_first=replace_first)
         if not is_whole(chosen.own_predictions) or not 0 <= chosen.own_predictions <= self.keep_predictions:
             raise ValueError(
                 f"replace_first must be between 0 and {self.keep_predictions} (keep_predictions: the levels "

@@ -1,19 +1,23 @@
-"""The judges and the rulers of the model cards, on the first 256 images of Fashion-MNIST's test split.
+"""The judges and the rulers of the model cards, on the first 256 images of Fashion-MNIST's test split; the cards' text.
 
 Nothing here asks the models under study to be good: their cards report what came out.
 """
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from taba_utils.fashion import load_fashion, to_model_range
 from taba_utils.models import mini
 from taba_utils.models.gaussian import half_plain
 from taba_utils.models.mini_clip import tokenize
 from training import measures
+from training.card_text import text
 
+FOLDERS = sorted({path.parent for path in mini.WEIGHTS.glob("*/*.safetensors")})
 REAL = load_fashion("test", root=Path(__file__).parent / "fashion-mnist")
 
 
@@ -47,3 +51,13 @@ def test_the_error_of_the_noise_is_that_of_the_perfect_prediction():
     for level, error in errors.items():
         signal = 0.25 * alphas[level].item()
         assert error == pytest.approx(signal / (signal + 1 - alphas[level].item()), rel=0.02, abs=2e-3)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_card_says_what_was_measured_and_what_the_weights_say_of_their_training(folder):
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    assert (folder / "README.md").read_text(encoding="utf-8") == text(folder.name, card)
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            own = file.metadata()  # None of the two judges, which were trained before weights said anything
+        assert own is None or card["training"].items() <= own.items()

@@ -443,12 +443,12 @@ def test_features_of_real_pictures_are_those_of_their_middle_at_the_models_size(
     (tmp_path / "more").mkdir()
     Image.fromarray(wide.movedim(0, -1).numpy()).save(tmp_path / "a.png")
     Image.fromarray(twice.movedim(0, -1).numpy()).save(tmp_path / "more" / "b.PNG")
-    found = judges.reference_features(judge, tmp_path, (32, 32), tmp_path / "cache")
+    found = judges.real_features(judge, tmp_path, (32, 32), tmp_path / "cache")
     expected = judge.features(picture[None] / 255)
     torch.testing.assert_close(found[:1], expected, rtol=1e-4, atol=1e-5)
     assert found.shape == (2, 128) and 0 < (found[1] - expected[0]).abs().mean() < 0.5
     with pytest.raises(ValueError, match="pictures must hold at least one of"):
-        judges.reference_features(judge, tmp_path / "cache")
+        judges.real_features(judge, tmp_path / "cache")
 
 
 def test_the_first_pictures_of_a_folder_are_of_all_its_kinds(tmp_path):
@@ -463,16 +463,14 @@ def test_the_first_pictures_of_a_folder_are_of_all_its_kinds(tmp_path):
             return 255 * pixels[:, :1, 0, 0]
 
     grey, cache = Grey(), tmp_path / "cache"
-    found = judges.reference_features(grey, tmp_path, cache_dir=cache).flatten().round().int().tolist()
+    found = judges.real_features(grey, tmp_path, cache_dir=cache).flatten().round().int().tolist()
     assert sorted(found) == list(range(40)) and 5 <= sum(i < 20 for i in found[:20]) <= 15
-    assert (
-        found == judges.reference_features(grey, tmp_path, cache_dir=cache).flatten().round().int().tolist()
-    )
+    assert found == judges.real_features(grey, tmp_path, cache_dir=cache).flatten().round().int().tolist()
 
 
 def test_the_quality_of_a_set_has_the_three_measures_of_fig_5_and_a_kernel_distance(tmp_path):
     judge, pixels = MiniFeatures(), images(6, size=32)
-    real = judges.reference_features(judge)[:50]
+    real = judges.real_features(judge)[:50]
     found = judges.set_quality(judge, pixels, real, 20, tmp_path)
     features = judge.features(pixels)
     precision, recall = metrics.precision_recall(features, real[:20])
@@ -485,7 +483,7 @@ def test_the_quality_of_a_set_has_the_three_measures_of_fig_5_and_a_kernel_dista
 
 
 def test_the_shipped_features_are_those_of_garments():
-    assert judges.reference_features(MiniFeatures()).shape == (10_000, 128)
+    assert judges.real_features(MiniFeatures()).shape == (10_000, 128)
 
 
 def test_the_target_always_differs_and_depends_on_seed_and_image_alone():

@@ -18,7 +18,7 @@ def standardised(n: int, d: int = 4, seed: int = 0) -> torch.Tensor:
     return x @ torch.linalg.inv(torch.linalg.cholesky(x.T @ x / (n - 1)).T)
 
 
-def literal(features: torch.Tensor, reference: torch.Tensor, k: int) -> tuple[float, float]:
+def literal(features: torch.Tensor, real: torch.Tensor, k: int) -> tuple[float, float]:
     """Kynkäänniemi et al. (2019), Eqs. 1 and 2, one pair at a time."""
 
     def distance(a, b):
@@ -35,8 +35,8 @@ def literal(features: torch.Tensor, reference: torch.Tensor, k: int) -> tuple[fl
         inside = [any(distance(p, o) <= r for o, r in zip(others, reach, strict=True)) for p in points]
         return sum(inside) / len(inside)
 
-    features, reference = features.double(), reference.double()
-    return covered(features, reference), covered(reference, features)
+    features, real = features.double(), real.double()
+    return covered(features, real), covered(real, features)
 
 
 def test_equal_sets_are_at_no_distance():
@@ -151,23 +151,23 @@ def test_sets_that_do_not_meet_have_neither():
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_precision_and_recall_are_their_literal_definitions(k):
-    features, reference = 0.7 * gaussian(30) + 0.5, gaussian(45, seed=1)
-    assert precision_recall(features, reference, k) == pytest.approx(literal(features, reference, k))
+    features, real = 0.7 * gaussian(30) + 0.5, gaussian(45, seed=1)
+    assert precision_recall(features, real, k) == pytest.approx(literal(features, real, k))
 
 
 def test_blocks_of_distances_change_nothing(monkeypatch):
-    features, reference = 0.7 * gaussian(30) + 0.5, gaussian(45, seed=1)
-    whole = precision_recall(features, reference)
+    features, real = 0.7 * gaussian(30) + 0.5, gaussian(45, seed=1)
+    whole = precision_recall(features, real)
     monkeypatch.setattr(fidelity, "ROWS_AT_ONCE", 7)
-    assert precision_recall(features, reference) == pytest.approx(whole)
+    assert precision_recall(features, real) == pytest.approx(whole)
 
 
 @pytest.mark.parametrize("judge", [frechet_distance, kernel_distance, precision_recall])
 @pytest.mark.parametrize(
-    ("features", "reference", "message"),
+    ("features", "real", "message"),
     [
         (gaussian(1), gaussian(9), "^features must hold at least . samples .*, got 1"),
-        (gaussian(9), gaussian(1), "^reference_features must hold at least . samples .*, got 1"),
+        (gaussian(9), gaussian(1), "^real_features must hold at least . samples .*, got 1"),
         (gaussian(9, d=3), gaussian(9, d=4), "must have one dimension .*, got 3 and 4"),
         (
             gaussian(9, d=1),
@@ -179,9 +179,9 @@ def test_blocks_of_distances_change_nothing(monkeypatch):
         (gaussian(9).log(), gaussian(9), "^features must be finite"),
     ],
 )
-def test_features_that_cannot_be_judged_are_refused(judge, features, reference, message):
+def test_features_that_cannot_be_judged_are_refused(judge, features, real, message):
     with pytest.raises(ValueError, match=message):
-        judge(features, reference)
+        judge(features, real)
 
 
 def test_neighbours_that_are_not_there_are_refused():

@@ -37,7 +37,7 @@ def fit(folder, steps, seed=0, stop=None, **more):
             raise KeyboardInterrupt
         return loss(model, indices, generator)
 
-    return train(torch.nn.Linear(1, 1), killed, len(DATA), recipe, place, seed)
+    return train(torch.nn.Linear(1, 1), killed, len(DATA), recipe=recipe, place=place, seed=seed)
 
 
 def test_a_model_learns(tmp_path):

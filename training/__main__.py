@@ -30,7 +30,13 @@ def main() -> None:
     every = 250 if torch.device(given.device).type == "cpu" else 5000  # a minute or two
     place = Place(folder, given.device, given.compile, every)
     network = train(
-        task.network, task.loss, task.items, RECIPES[given.model], place, given.seed, task.preview
+        task.network,
+        task.loss,
+        task.items,
+        recipe=RECIPES[given.model],
+        place=place,
+        seed=given.seed,
+        preview=task.preview,
     )
     print(export(network.cpu(), folder))
 

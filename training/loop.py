@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -39,10 +39,50 @@ class Place:
     checkpoint_every: int = 250
 
 
+@dataclass(frozen=True)
+class Learner:
+    """A network that learns, with its optimiser and its averaged weights: what a checkpoint keeps."""
+
+    network: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    average: EMAModel
+
+    @classmethod
+    def of(cls, network: torch.nn.Module, recipe: Recipe, device: torch.device) -> Learner:
+        """A learner at the first step of a recipe; the network is moved to the device."""
+        weights = list(network.to(device).train().parameters())
+        optimizer = torch.optim.AdamW(
+            weights, lr=recipe.learning_rate, weight_decay=1e-4, fused=device.type == "cuda"
+        )
+        average = EMAModel(weights, decay=recipe.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+        average.to(device)
+        return cls(network, optimizer, average)
+
+    def learn(self, loss: torch.Tensor, rate: float) -> None:
+        """One step down the gradient of a loss, at a learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.average.step(self.network.parameters())
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[torch.nn.Module]:
+        """Context in which the network holds its averaged weights."""
+        self.average.store(self.network.parameters())
+        self.average.copy_to(self.network.parameters())
+        yield self.network.eval()
+        self.average.restore(self.network.parameters())
+        self.network.train()
+
+
 def train(
     network: torch.nn.Module,
     loss: Loss,
     items: int,
+    *,
     recipe: Recipe,
     place: Place,
     seed: int = 0,
@@ -66,56 +106,49 @@ def train(
         ValueError: a checkpoint of another recipe or seed, or of more steps than the recipe has.
     """
     place.folder.mkdir(parents=True, exist_ok=True)
-    device = torch.device(place.device)
-    network = network.to(device).train()
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=recipe.learning_rate, weight_decay=1e-4, fused=device.type == "cuda"
-    )
-    average = EMAModel(
-        network.parameters(), decay=recipe.ema_decay, use_ema_warmup=True, power=0.75, foreach=True
-    )
-    average.to(device)
+    device, checkpoint = torch.device(place.device), place.folder / CHECKPOINT
+    learner = Learner.of(network, recipe, device)
     facts = {"recipe": recipe.facts(), "seed": str(seed)}
-    start, seconds = restore(place.folder / CHECKPOINT, facts, network, optimizer, average)
+    start, seconds = restore(checkpoint, learner, facts)
     began, running = time.monotonic() - seconds, None
-    mode = "reduce-overhead" if device.type == "cuda" else "default"  # the former captures CUDA graphs
-    called = torch.compile(network, mode=mode) if place.compile else network
-    half = device.type == "cuda"
+    called = compiled(network, device) if place.compile else network
     bar = tqdm(range(start, recipe.steps), initial=start, total=recipe.steps, mininterval=5)
     for step in bar:
+        indices = batch_indices(step, items, recipe.batch_size, seed).to(device)
         generator = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.rate(step)
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            value = loss(called, batch_indices(step, items, recipe.batch_size, seed).to(device), generator)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        average.step(network.parameters())
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            value = loss(called, indices, generator)
+        learner.learn(value, recipe.rate(step))
         running = value.detach() if running is None else running.lerp(value.detach(), 0.01)
-        if step + 1 in recipe.keep:
-            with averaged(network, average):
-                save_file(network.state_dict(), place.folder / f"step_{step + 1:06d}.safetensors")
-        if (step + 1) % place.checkpoint_every == 0 or step + 1 == recipe.steps:
+        done = step + 1
+        if done in recipe.keep:
+            with learner.averaged():
+                save_file(network.state_dict(), place.folder / f"step_{done:06d}.safetensors")
+        if done % place.checkpoint_every == 0 or done == recipe.steps:
             seconds = time.monotonic() - began
-            save(place.folder / CHECKPOINT, step + 1, seconds, facts, network, optimizer, average)
+            save(checkpoint, learner, facts, steps=done, seconds=seconds)
             with (place.folder / "log.txt").open("a") as log:
-                log.write(f"{step + 1} {running.item():.5f} {seconds:.0f}s\n")
+                log.write(f"{done} {running.item():.5f} {seconds:.0f}s\n")
             bar.set_postfix(loss=f"{running.item():.4f}")
-            if preview and (step + 1) % (5 * place.checkpoint_every) == 0:
-                with averaged(network, average):
-                    preview(network, place.folder / f"samples_{step + 1:06d}.png")
-    average.copy_to(network.parameters())
-    record = {
-        "steps": str(recipe.steps),
-        "batch_size": str(recipe.batch_size),
-        "seed": str(seed),
-        "seconds": f"{seconds:.0f}",
-        "device": place.device,
-    }
-    save_file(network.state_dict(), place.folder / "weights.safetensors", record)
+        if preview and done % (5 * place.checkpoint_every) == 0:
+            with learner.averaged():
+                preview(network, place.folder / f"samples_{done:06d}.png")
+    learner.average.copy_to(network.parameters())
+    save_file(
+        network.state_dict(), place.folder / "weights.safetensors", record(recipe, place, seed, seconds)
+    )
     return network.eval()
+
+
+def compiled(network: torch.nn.Module, device: torch.device) -> Callable:
+    """The network by `torch.compile`; on a GPU with captured CUDA graphs."""
+    return torch.compile(network, mode="reduce-overhead" if device.type == "cuda" else "default")
+
+
+def record(recipe: Recipe, place: Place, seed: int, seconds: float) -> dict[str, str]:
+    """What a run writes into its weights about itself."""
+    told = {"steps": recipe.steps, "batch_size": recipe.batch_size, "seed": seed, "seconds": f"{seconds:.0f}"}
+    return {name: str(value) for name, value in told.items()} | {"device": place.device}
 
 
 def batch_indices(step: int, items: int, batch_size: int, seed: int) -> torch.Tensor:
@@ -131,22 +164,11 @@ def permutation(items: int, seed: int) -> torch.Tensor:
     return torch.randperm(items, generator=torch.Generator().manual_seed(seed))
 
 
-@contextlib.contextmanager
-def averaged(network: torch.nn.Module, average: EMAModel):
-    """Context in which the network holds its averaged weights."""
-    average.store(network.parameters())
-    average.copy_to(network.parameters())
-    network.eval()
-    yield
-    average.restore(network.parameters())
-    network.train()
-
-
-def save(path: Path, steps: int, seconds: float, facts: dict[str, str], network, optimizer, average) -> None:
+def save(path: Path, learner: Learner, facts: dict[str, str], *, steps: int, seconds: float) -> None:
     """Write a checkpoint atomically, as safetensors."""
-    tensors = {f"model.{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"average.{i}": v for i, v in enumerate(average.shadow_params)}
-    for i, state in optimizer.state_dict()["state"].items():
+    tensors = {f"model.{k}": v for k, v in learner.network.state_dict().items()}
+    tensors |= {f"average.{i}": v for i, v in enumerate(learner.average.shadow_params)}
+    for i, state in learner.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
     tensors = {k: v.detach().cpu().clone() for k, v in tensors.items()}
     progress = {"steps": str(steps), "seconds": f"{seconds:.0f}", "digest": weights_digest(tensors)}
@@ -154,7 +176,7 @@ def save(path: Path, steps: int, seconds: float, facts: dict[str, str], network,
     path.with_suffix(".part").replace(path)
 
 
-def restore(path: Path, facts: dict[str, str], network, optimizer, average) -> tuple[int, float]:
+def restore(path: Path, learner: Learner, facts: dict[str, str]) -> tuple[int, float]:
     """Load a checkpoint, if there is one; steps done and seconds spent.
 
     Raises:
@@ -174,14 +196,15 @@ def restore(path: Path, facts: dict[str, str], network, optimizer, average) -> t
     def pick(head: str) -> dict[str, torch.Tensor]:
         return {k[len(head) :]: v for k, v in tensors.items() if k.startswith(head)}
 
-    network.load_state_dict(pick("model."))
+    learner.network.load_state_dict(pick("model."))
     shadow = pick("average.")
-    for i, target in enumerate(average.shadow_params):
+    for i, target in enumerate(learner.average.shadow_params):
         target.copy_(shadow[str(i)])
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in pick("optimizer.").items():
         i, name = key.split(".", 1)
         state.setdefault(int(i), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    average.optimization_step = int(stored["steps"])
+    groups = learner.optimizer.state_dict()["param_groups"]
+    learner.optimizer.load_state_dict({"state": state, "param_groups": groups})
+    learner.average.optimization_step = int(stored["steps"])
     return int(stored["steps"]), float(stored["seconds"])

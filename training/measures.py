@@ -12,11 +12,12 @@ from tqdm.auto import tqdm
 import taba_utils as taba
 from taba_utils.denoiser import Denoiser
 from taba_utils.fashion import BACKDROPS, CLASSES, COLOURS, describe, load_fashion, measured_colours
-from taba_utils.judges import MiniFeatures, reference_features
+from taba_utils.judges import MiniFeatures, real_features
 
 NUM_STEPS = 50
 NUM_SAMPLES = 2000
 NUM_REAL = 2000  # real images that precision and recall compare with
+NUM_ERRORS = 512  # real test images that the error of ε is measured on
 LEVELS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # of T = 1,000
 
 
@@ -47,7 +48,7 @@ def held_out(n: int = NUM_SAMPLES) -> torch.Tensor:
 def quality(pixels: torch.Tensor) -> dict[str, float]:
     """Fréchet distance, precision and recall against real training images, on the features of mini-features."""
     judge = MiniFeatures()
-    features, real = judge.features(pixels), reference_features(judge)
+    features, real = judge.features(pixels), real_features(judge)
     precision, recall = taba.metrics.precision_recall(features, real[:NUM_REAL])
     distance = taba.metrics.frechet_distance(features, real)
     return {"Fréchet distance": distance, "precision": precision, "recall": recall}

@@ -26,5 +26,7 @@ def train_own(steps: int, folder: Path, device: str = "cpu", seed: int = 0) -> P
     torch.manual_seed(seed)
     task = TASKS[MODEL](device, folder)
     recipe = Recipe(steps, keep=spaced(steps))
-    network = train(task.network, task.loss, task.items, recipe, Place(folder, device), seed)
+    network = train(
+        task.network, task.loss, task.items, recipe=recipe, place=Place(folder, device), seed=seed
+    )
     return export(network.cpu(), folder)

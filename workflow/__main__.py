@@ -46,9 +46,8 @@ def _commands(asked: argparse.Namespace, root: Path) -> bool:
     if asked.command in ("notebook", "trajectories"):
         return job(asked)
     if asked.command == "paper":
-        options = shlex.split(asked.parameters)
-        told = {"cluster": asked.cluster, "force": asked.force}
-        return paper(root, asked.profile, asked.notebooks, options, asked.jobs, **told)
+        told = {"jobs": asked.jobs, "cluster": asked.cluster, "force": asked.force}
+        return paper(root, asked.profile, asked.notebooks, parameters=shlex.split(asked.parameters), **told)
     if asked.command == "address":
         from workflow.address import write_address  # nbformat takes seconds to import
 

@@ -29,6 +29,7 @@ def paper(
     root: Path,
     profile: str = selection.OWN,
     asked: Sequence[str] = (),
+    *,
     parameters: Sequence[str] = (),
     jobs: int = 2,
     environment: Mapping[str, str] | None = None,

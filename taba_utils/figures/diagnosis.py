@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from taba_utils.figures.location import MARKERS, corners, draw_triangle
@@ -68,7 +69,7 @@ def diagnosed(
     return figure
 
 
-def _correlations(axes, values: pd.Series) -> None:
+def _correlations(axes: Axes, values: pd.Series) -> None:
     """Tab. 2, with the floor as a dashed line."""
     kinds = ("noise", "latent", "image")
     _bars(axes, range(3), [values[f"correlation of {kind}"] for kind in kinds], [COLOURS[k] for k in kinds])
@@ -78,7 +79,7 @@ def _correlations(axes, values: pd.Series) -> None:
     axes.legend(loc="upper left")
 
 
-def _areas(axes, values: pd.DataFrame) -> None:
+def _areas(axes: Axes, values: pd.DataFrame) -> None:
     """Tab. 5: the latent's bars by area, the control's as lines across each bar."""
     places, labels = (0, 1, 2.5, 3.5), [AREA_LABELS[key] for key in ("error", "error", "std", "std")]
     names = [label.format(area) for label, area in zip(labels, ("plain", "other") * 2, strict=True)]
@@ -92,7 +93,7 @@ def _areas(axes, values: pd.DataFrame) -> None:
     axes.legend(*(found[:1] for found in axes.get_legend_handles_labels()), loc="upper left")
 
 
-def _triangles(axes, values: pd.DataFrame) -> None:
+def _triangles(axes: Axes, values: pd.DataFrame) -> None:
     """Tab. 3: the triangle of the latent, and where the control lies."""
     own, control = (values.loc[[f"angle at {vertex}" for vertex in MARKERS], column] for column in values)
     draw_triangle(axes, "triangle", list(own))
@@ -101,7 +102,7 @@ def _triangles(axes, values: pd.DataFrame) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, columnspacing=0.5)
 
 
-def _bars(axes, places: Sequence[float], heights: Sequence[float], colours: Sequence) -> None:
+def _bars(axes: Axes, places: Sequence[float], heights: Sequence[float], colours: Sequence[str]) -> None:
     axes.bar(places, np.nan_to_num(heights), 0.9, color=colours)
     for place, height in zip(places, heights, strict=True):
         text = "n/a" if math.isnan(height) else f"{height:.2f}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from taba_utils.figures.style import (
     COLOURS,
@@ -126,13 +129,13 @@ def gain_over_variance(variances: np.ndarray, gains: Mapping[str, np.ndarray]) -
     return figure
 
 
-def _band(axes, x: np.ndarray, values: torch.Tensor, convention: str, **style) -> None:
+def _band(axes: Axes, x: np.ndarray, values: torch.Tensor, convention: str, **style: Any) -> None:
     """Mean over images, with a band of two standard errors."""
     mean, error = values.mean(0), 2 * values.std(0) / len(values) ** 0.5
     _line(axes, x, mean, convention, **style)
     axes.fill_between(x, mean - error, mean + error, color=CONVENTION_COLOURS[convention], alpha=0.2, lw=0)
 
 
-def _line(axes, x, y, convention: str, **style) -> None:
+def _line(axes: Axes, x: ArrayLike, y: ArrayLike, convention: str, **style: Any) -> None:
     colour, dashes = CONVENTION_COLOURS[convention], CONVENTION_LINES[convention]
     axes.plot(x, y, color=colour, ls=dashes, lw=1.8, ms=4, **{"label": convention, **style})

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from taba_utils.figures.pictures import as_pixels, picture_rows
@@ -116,7 +117,7 @@ def _two_columns(count: int, height: float, alt: str) -> tuple[Figure, np.ndarra
     return figure, grid[:count]
 
 
-def draw_triangle(axes, title: str, angles: Sequence[float]) -> None:
+def draw_triangle(axes: Axes, title: str, angles: Sequence[float]) -> None:
     """One panel of `triangles`; angles at image, noise and latent, in degrees."""
     points = corners(*angles)
     axes.fill(*zip(*points, strict=True), facecolor="0.93", edgecolor="0.4", lw=1.2)
@@ -135,7 +136,7 @@ def corners(at_image: float, at_noise: float, at_latent: float) -> list[tuple[fl
     return [(0.0, 0.0), (1.0, 0.0), (length * math.cos(a), length * math.sin(a))]
 
 
-def _distance_map(axes, distances: torch.Tensor, weights: np.ndarray) -> None:
+def _distance_map(axes: Axes, distances: torch.Tensor, weights: np.ndarray) -> None:
     passed = np.linspace(0, 100, len(distances))
     shown, half = distances.flip(0).T.numpy(), (passed[1] / 2, weights[1] / 2)  # half a cell to every side
     extent = (-half[0], 100 + half[0], -half[1], 1 + half[1])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -124,7 +126,7 @@ def _without_seeds(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     return rows.assign(**{metric: rows[metric] - own + rows[metric].mean()})
 
 
-def _mean_and_band(axes, rows: pd.DataFrame, metric: str, start: str, style: dict) -> None:
+def _mean_and_band(axes: Axes, rows: pd.DataFrame, metric: str, start: str, style: dict[str, Any]) -> None:
     values = rows[rows["start"] == start].groupby("weight")[metric]
     factor = stats.t.ppf(0.975, values.count() - 1)
     mean, band = values.mean(), (factor * values.sem()).fillna(0)  # a single seed has no band

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from taba_utils.figures.style import COLOURS, PALETTE, STYLE, WIDTH, in_words, new_figure
 from taba_utils.metrics import ApproximationErrors
 
-AREAS = {
+AREAS: dict[str, dict[str, Any]] = {
     "plain": {"color": PALETTE[3], "ls": "-", "label": "plain pixels"},
     "rest": {"color": PALETTE[6], "ls": "--", "label": "other pixels"},
 }
@@ -44,7 +46,13 @@ def error_per_step(
     return figure
 
 
-def draw_errors(axes, title: str, values: list, standard_errors: list, first: int) -> None:
+def draw_errors(
+    axes: Axes,
+    title: str,
+    values: list[ApproximationErrors],
+    standard_errors: list[ApproximationErrors],
+    first: int,
+) -> None:
     """One panel of `error_per_step`."""
     axes.axvspan(0.5, first + 0.5, color="0.9", lw=0, label=f"first {first} of {len(values)} steps")
     for area in AREAS:
@@ -113,7 +121,9 @@ def gain_of_exact_steps(
     return figure
 
 
-def _line_over_steps(axes, errors: list, standard_errors: list, area: str) -> None:
+def _line_over_steps(
+    axes: Axes, errors: list[ApproximationErrors], standard_errors: list[ApproximationErrors], area: str
+) -> None:
     """The mean-scaled error of an area, with a band of two standard errors."""
     steps = np.arange(1, len(errors) + 1)
     mean = np.array([getattr(error, f"mean_{area}") for error in errors])
@@ -123,7 +133,7 @@ def _line_over_steps(axes, errors: list, standard_errors: list, area: str) -> No
 
 
 def _line_over_k(
-    axes, table: pd.DataFrame, column: str, colour, marker: str, label: str, lw: float = 1.8
+    axes: Axes, table: pd.DataFrame, column: str, colour: str, marker: str, label: str, lw: float = 1.8
 ) -> None:
     """Mean over seeds with bars of two standard errors; a single seed has no bars."""
     by_k = table.groupby("replaced")[column]
@@ -131,7 +141,7 @@ def _line_over_k(
     axes.errorbar(mean.index, mean, band, color=colour, marker=marker, ms=4, lw=lw, elinewidth=1, label=label)
 
 
-def _finish(axes, from_zero: bool = True) -> None:
+def _finish(axes: Axes, from_zero: bool = True) -> None:
     axes.set_xlabel("exact first steps k")
     if from_zero:
         axes.set_ylim(0, 1.05 * axes.get_ylim()[1])

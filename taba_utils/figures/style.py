@@ -48,7 +48,9 @@ def save(figure: Figure, name: str, folder: str | Path | None) -> Figure:
 class DescribedFigure(Figure):
     """A figure whose label is its alternative text: what stands for the picture where it cannot be seen."""
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """A PNG with its text in the metadata, for nbconvert and the site; as HTML too for a live JupyterLab."""
         alt, file = str(self.get_label()), BytesIO()
         self.savefig(file, bbox_inches=lay_out(self), dpi="figure")

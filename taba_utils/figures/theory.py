@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from taba_utils.figures.steps import AREAS
 from taba_utils.figures.style import (
@@ -203,7 +206,7 @@ def what_remains(variances: Sequence[float], lines: Mapping[str, Sequence[float]
     return figure
 
 
-def _band(axes, predicted: pd.DataFrame, over: str, column: str, colour) -> None:
+def _band(axes: Axes, predicted: pd.DataFrame, over: str, column: str, colour: str) -> None:
     """The mean over seeds of both predictions, as thin lines, and what lies between them."""
     lines = predicted.groupby(["picture", over], sort=False)[column].mean().unstack("picture")
     for picture, dashes in zip(predicted["picture"].unique(), ("-", "--"), strict=False):
@@ -211,7 +214,7 @@ def _band(axes, predicted: pd.DataFrame, over: str, column: str, colour) -> None
     axes.fill_between(lines.index, lines.min(axis=1), lines.max(axis=1), color=colour, alpha=0.2, lw=0)
 
 
-def _points(axes, x, rows: pd.DataFrame, **style) -> None:
+def _points(axes: Axes, x: ArrayLike, rows: pd.DataFrame, **style: Any) -> None:
     """Means with their intervals; a single seed has no interval, and its point no bar."""
     ends = [(rows["mean"] - rows["low"]), (rows["high"] - rows["mean"])]
     bars = np.array([end.where(np.isfinite(end), 0).fillna(0) for end in ends])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -47,7 +48,7 @@ def over_training(
     return figure
 
 
-def _panel(axes, table: pd.DataFrame, columns: Sequence[str], controls: Mapping[str, str]) -> None:
+def _panel(axes: Axes, table: pd.DataFrame, columns: Sequence[str], controls: Mapping[str, str]) -> None:
     top = 0.0
     for column, colour, marker in zip(columns, PALETTE, MARKERS, strict=False):
         top = max(top, _line(axes, table, column, colour, marker))
@@ -63,7 +64,7 @@ def _panel(axes, table: pd.DataFrame, columns: Sequence[str], controls: Mapping[
         axes.legend()
 
 
-def _line(axes, table: pd.DataFrame, column: str, colour, marker: str) -> float:
+def _line(axes: Axes, table: pd.DataFrame, column: str, colour: str, marker: str) -> float:
     """Draw a column; its largest mean."""
     values = table.groupby("step")[column]
     mean = values.mean()

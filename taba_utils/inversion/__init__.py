@@ -66,10 +66,11 @@ def list_methods() -> pd.DataFrame:
 def choose(
     denoiser: Denoiser,
     wanted: str | Method | None,
-    convention: str | None,
-    ground_truth: torch.Tensor | Collect | None,
-    replace_first: int,
     parameters: dict[str, Any],
+    *,
+    convention: str | None = None,
+    ground_truth: torch.Tensor | Collect | None = None,
+    replace_first: int = 0,
 ) -> Method:
     """The method that the arguments of `taba.invert` ask for.
 

@@ -74,9 +74,7 @@ class ReNoise(Method):
 
     def step(self, setting: Setting) -> Take:
         """K + 1 evaluations, and the move with the mean ε."""
-        clean: dict[
-            int, torch.Tensor
-        ] = {}  # of the micro-batches that are on their way, by their first image
+        clean: dict[int, torch.Tensor] = {}  # x_0 of the micro-batches on their way, by their first image
 
         def take(x: torch.Tensor, move: Move, images: slice, condition: Condition) -> Taken:
             ask = asks(setting, x, move, condition)
@@ -87,10 +85,9 @@ class ReNoise(Method):
                 z = moved(x, noise, move)
             mean = torch.stack(outputs[slice(*self.average)]).mean(dim=0)
             if self.regularise:
-                if move.level == 1:
-                    clean[images.start] = x
-                last = move.level == setting.schedule.num_steps
-                image = clean.pop(images.start) if last else clean[images.start]
+                image = clean.setdefault(images.start, x)  # the first move starts from x_0
+                if move.level == setting.schedule.num_steps:
+                    del clean[images.start]
                 noised = self._noised(setting, image, move, images)
                 wanted = evaluate(setting.denoiser, noised, move.timestep, condition)
                 mean = regularised(mean, wanted, (self.seed, move.level))

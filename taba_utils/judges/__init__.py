@@ -11,7 +11,7 @@ from taba_utils.devices import devices
 from taba_utils.judges.editing import Edits, Score, decoded, edit_conditions, edit_scores, picture_size
 from taba_utils.judges.mini import MiniClip, MiniFeatures
 from taba_utils.judges.protocols import FeatureJudge, Judge, JudgeMissing, Measure, PairJudge, TextJudge
-from taba_utils.judges.real_images import reference_features, set_quality
+from taba_utils.judges.real_images import real_features, set_quality
 from taba_utils.judges.remembered import remembered
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     "load_judge",
     "load_judges",
     "picture_size",
-    "reference_features",
+    "real_features",
     "remembered",
     "set_quality",
 ]

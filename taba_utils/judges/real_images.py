@@ -21,7 +21,7 @@ from taba_utils.pictures import listed, read_pictures
 NUM_SHIPPED = 10_000
 
 
-def reference_features(
+def real_features(
     judge: FeatureJudge,
     folder: str | Path | None = None,
     size: tuple[int, int] = (32, 32),
@@ -44,7 +44,7 @@ def reference_features(
         FileNotFoundError: the data set is needed and not here.
     """
     if folder is None and isinstance(judge, MiniFeatures):
-        return load_file(SHIPPED / "mini-features" / "reference.safetensors")["features"].float()
+        return load_file(SHIPPED / "mini-features" / "real.safetensors")["features"].float()
     shards = _garments() if folder is None else _pictures(Path(folder), size)
     return torch.cat([remembered(judge.features, shard, cache_dir=cache_dir) for shard in shards])
 
@@ -72,7 +72,7 @@ def features_quality(features: torch.Tensor, real: torch.Tensor, num_real: int) 
 
     Args:
         features: (N, d), of judged images, N at least 4.
-        real: (M, d), of the same judge, from `reference_features`; the Fréchet distance uses all rows.
+        real: (M, d), of the same judge, from `real_features`; the Fréchet distance uses all rows.
         num_real: how many rows of `real` the other measures use, at least 4.
 
     Returns:

@@ -16,7 +16,7 @@ ROWS_AT_ONCE = 1024  # of a matrix of distances or of kernel values
 
 
 def frechet_distance(
-    features: Float[torch.Tensor, "n d"], reference_features: Float[torch.Tensor, "m d"]
+    features: Float[torch.Tensor, "n d"], real_features: Float[torch.Tensor, "m d"]
 ) -> float:
     """Squared Fréchet distance of two Gaussians with the features' moments, by torch-fidelity.
 
@@ -25,23 +25,21 @@ def frechet_distance(
     only.
 
     Args:
-        features, reference_features: (N, d) and (M, d), float, d at least 2, of judged and of real images.
+        features, real_features: (N, d) and (M, d), float, d at least 2, of judged and of real images.
 
     Raises:
         ValueError: fewer than 2 samples; shapes that do not belong together; values that are not finite.
         ImportError: torch-fidelity is not installed.
     """
-    _check(features, reference_features, least=2, why="a covariance")
+    _check(features, real_features, least=2, why="a covariance")
     metric = _torch_fidelity("metric_fid")
     first, second = (
-        metric.fid_features_to_statistics(x.detach().double().cpu()) for x in (features, reference_features)
+        metric.fid_features_to_statistics(x.detach().double().cpu()) for x in (features, real_features)
     )
     return float(metric.fid_statistics_to_metric(first, second, verbose=False)["frechet_inception_distance"])
 
 
-def kernel_distance(
-    features: Float[torch.Tensor, "n d"], reference_features: Float[torch.Tensor, "m d"]
-) -> float:
+def kernel_distance(features: Float[torch.Tensor, "n d"], real_features: Float[torch.Tensor, "m d"]) -> float:
     """Squared maximum mean discrepancy with the kernel (x · y / d + 1)³, without bias (Bińkowski et al., 2018).
 
     On Inception's features this is KID. Its expectation does not depend on the numbers of samples, and it is zero for
@@ -49,19 +47,19 @@ def kernel_distance(
     one size from both sides. This one uses all samples.
 
     Args:
-        features, reference_features: (N, d) and (M, d), float, d at least 2, of judged and of real images.
+        features, real_features: (N, d) and (M, d), float, d at least 2, of judged and of real images.
 
     Raises:
         ValueError: fewer than 2 samples; shapes that do not belong together; values that are not finite.
     """
-    _check(features, reference_features, least=2, why="pairs of different samples")
-    x, y = (one.detach().double().cpu() for one in (features, reference_features))
+    _check(features, real_features, least=2, why="pairs of different samples")
+    x, y = (one.detach().double().cpu() for one in (features, real_features))
     between = _kernel_sum(x, y) / (len(x) * len(y))
     return _mean_of_pairs(x) + _mean_of_pairs(y) - 2 * between
 
 
 def precision_recall(
-    features: Float[torch.Tensor, "n d"], reference_features: Float[torch.Tensor, "m d"], k: int = 3
+    features: Float[torch.Tensor, "n d"], real_features: Float[torch.Tensor, "m d"], k: int = 3
 ) -> tuple[float, float]:
     """Precision and recall of Kynkäänniemi et al. (2019), by torch-fidelity.
 
@@ -70,7 +68,7 @@ def precision_recall(
     ball of a judged image. Both depend on the sizes of the sets. Compare at equal N and M only.
 
     Args:
-        features, reference_features: (N, d) and (M, d), float, d at least 2, of judged and of real images.
+        features, real_features: (N, d) and (M, d), float, d at least 2, of judged and of real images.
         k: neighbours, fewer than N and M.
 
     Raises:
@@ -81,10 +79,10 @@ def precision_recall(
     require_whole(k=k)
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    _check(features, reference_features, least=k + 1, why=f"k = {k} neighbours of each")
+    _check(features, real_features, least=k + 1, why=f"k = {k} neighbours of each")
     found = _torch_fidelity("metric_prc").prc_features_to_metric(
         features.detach().double().cpu(),
-        reference_features.detach().double().cpu(),
+        real_features.detach().double().cpu(),
         prc_neighborhood=k,
         prc_batch_size=ROWS_AT_ONCE,
         save_cpu_ram=True,
@@ -114,15 +112,15 @@ def _torch_fidelity(module: str):
         ) from error
 
 
-def _check(features: torch.Tensor, reference_features: torch.Tensor, *, least: int, why: str) -> None:
-    for name, x in (("features", features), ("reference_features", reference_features)):
+def _check(features: torch.Tensor, real_features: torch.Tensor, *, least: int, why: str) -> None:
+    for name, x in (("features", features), ("real_features", real_features)):
         require_float(name, x)
         if x.ndim != 2 or x.shape[1] < 2:
             raise ValueError(f"{name} must be (N, d) with d at least 2, got shape {tuple(x.shape)}")
         if len(x) < least:
             raise ValueError(f"{name} must hold at least {least} samples ({why}), got {len(x)}")
-    if features.shape[1] != reference_features.shape[1]:
+    if features.shape[1] != real_features.shape[1]:
         raise ValueError(
-            "features and reference_features must have one dimension (be one judge's), got "
-            f"{features.shape[1]} and {reference_features.shape[1]}"
+            "features and real_features must have one dimension (be one judge's), got "
+            f"{features.shape[1]} and {real_features.shape[1]}"
         )

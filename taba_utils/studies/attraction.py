@@ -25,7 +25,9 @@ def search_terms(
         Index model and T; columns of `term_sizes`.
     """
     rows = {
-        (name, num_steps): term_sizes(all_seeds(models, name, num_images, num_steps, convention))
+        (name, num_steps): term_sizes(
+            all_seeds(models, name, num_images, num_steps=num_steps, convention=convention)
+        )
         for name in models
         for num_steps in sorted({models.num_steps, *steps_grid})
     }

@@ -164,7 +164,7 @@ def _held(models: Models, need: Need) -> int:
     work = need.work
     if not isinstance(work, Shared) or work.convention or work.exact or need.model not in models:
         return 0
-    r = stored(models, need.model, need.seed, need.images, need.num_steps, paired=work.paired)
+    r = stored(models, need.model, need.seed, need.images, num_steps=need.num_steps, paired=work.paired)
     return r.held(need.images)[work.inverted] * need.evaluations
 
 

@@ -18,7 +18,7 @@ from taba_utils.judges import (
     decoded,
     edit_scores,
     picture_size,
-    reference_features,
+    real_features,
     set_quality,
 )
 from taba_utils.judges.real_images import features_quality
@@ -53,7 +53,7 @@ class SetJudge:
     ) -> SetJudge:
         """The judge with its features of the pictures in `real_images` (None: coloured garments)."""
         real = {
-            name: reference_features(judge, real_images, picture_size(denoiser), models.cache_dir)
+            name: real_features(judge, real_images, picture_size(denoiser), models.cache_dir)
             for name, denoiser in models.items()
         }
         return cls(judge, models, real, num_real)

@@ -55,6 +55,10 @@ class Models(Mapping[str, Denoiser]):
         models._loaded[denoiser.name] = denoiser
         return models
 
+    def __repr__(self) -> str:
+        told = f"num_steps={self.num_steps}, seeds={self.seeds}, evaluations={self.evaluations}"
+        return f"Models({self.names}, device={str(self.device)!r}, {told})"
+
     def __getitem__(self, name: str) -> Denoiser:
         if name not in self.names:
             raise KeyError(name)

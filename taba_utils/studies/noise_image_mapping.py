@@ -47,7 +47,7 @@ def assignments(
     for name in models:
         for num_steps in sorted({models.num_steps, *steps_grid}):
             for seed in models.seeds:
-                found = triples(models, name, seed, num_images, num_steps, convention)
+                found = triples(models, name, seed, num_images, num_steps=num_steps, convention=convention)
                 accuracies = {direction: _accuracies(found, direction, pool_size) for direction in DIRECTIONS}
                 keys = {"model": name, "T": num_steps, "seed": seed}
                 rows.append(pd.DataFrame(accuracies).rename_axis("division").reset_index().assign(**keys))

@@ -28,13 +28,16 @@ class Triples:
     def __len__(self) -> int:
         return len(self.noise)
 
+    def __repr__(self) -> str:
+        return f"Triples({len(self)} samples of shape {tuple(self.noise.shape[1:])})"
+
     def first(self, n: int) -> Triples:
         """The first n samples; all of them if there are fewer."""
         return Triples(self.noise[:n], self.image[:n], self.latent[:n])
 
 
 def stored(
-    models: Models, name: str, seed: int, num_images: int, num_steps: int | None = None, **options: Any
+    models: Models, name: str, seed: int, num_images: int, *, num_steps: int | None = None, **options: Any
 ) -> Trajectories:
     """Trajectories of at least images 0..num_images-1, which find these images in the cache whoever stored them.
 
@@ -54,6 +57,7 @@ def triples(
     name: str,
     seed: int,
     num_images: int,
+    *,
     num_steps: int | None = None,
     convention: str | None = None,
 ) -> Triples:
@@ -63,7 +67,7 @@ def triples(
         num_steps: T, both ways; None: the run's own.
         convention: of the inversion; None: the model's own.
     """
-    found = stored(models, name, seed, num_images, num_steps)
+    found = stored(models, name, seed, num_images, num_steps=num_steps)
     return Triples(found.noise(num_images), found.image(num_images), found.latent(num_images, convention))
 
 
@@ -71,11 +75,15 @@ def all_seeds(
     models: Models,
     name: str,
     num_images: int,
+    *,
     num_steps: int | None = None,
     convention: str | None = None,
 ) -> Triples:
     """The samples of all seeds in one object, seed after seed; arguments as of `triples`."""
-    parts = [triples(models, name, seed, num_images, num_steps, convention) for seed in models.seeds]
+    parts = [
+        triples(models, name, seed, num_images, num_steps=num_steps, convention=convention)
+        for seed in models.seeds
+    ]
     return Triples(
         torch.cat([part.noise for part in parts]),
         torch.cat([part.image for part in parts]),

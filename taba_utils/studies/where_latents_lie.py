@@ -40,7 +40,7 @@ def angles(models: Models, *, num_images: int, num_steps: int | None = None) -> 
     """
     frames = []
     for name, seed in models.pairs:
-        found = triples(models, name, seed, num_images, num_steps)
+        found = triples(models, name, seed, num_images, num_steps=num_steps)
         for corner, degrees in _degrees(found).items():
             keys = {"model": name, "T": num_steps or models.num_steps, "corner": corner, "seed": seed}
             table = pd.DataFrame(degrees.numpy(), columns=AT)
