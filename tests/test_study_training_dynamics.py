@@ -64,7 +64,12 @@ def test_curves_are_means_over_the_images_of_a_set(trained):
     one = related[(related["step"] == 100) & (related["seed"] == 1)]
     row = curves[(curves["step"] == 100) & (curves["seed"] == 1)]
     assert row["distance"].item() == pytest.approx(one["distance"].mean())
-    assert set(study.DIGITS) <= {*study.ANGLES, *study.over_training(related)}
+
+
+def test_degrees_have_one_digit_and_the_typical_angle_is_whole(trained):
+    shown = taba.report.tables.show(study.over_training(study.relations(trained)), digits=study.DIGITS).data
+    assert all(len(text.partition(".")[2]) == 1 for text in shown[[ANGLE, SHRUNKEN]].to_numpy().flat)
+    assert not any("." in text for text in shown[study.TYPICAL])
 
 
 def test_shrunken_noise_makes_its_own_angle_whatever_the_image(trained):

@@ -20,7 +20,7 @@ RELATIONS = [*ANGLES, "angle at the noise, shrunken noise", "distance", "noise e
 DIRECTIONS = ["image to noise", "noise to image"]
 TYPICAL = "angle at the noise (Eq. 12)"
 OTHER = ", other noise"
-DIGITS = dict.fromkeys([*ANGLES, "angle at the noise, shrunken noise"], 1)  # of degrees, in `over_training`
+DIGITS = dict.fromkeys(["angle at the noise", "angle at the noise, shrunken noise"], 1)  # of `over_training`
 CLOSE = 0.1  # statement G1: within 10% of the last value
 TOP = 10  # SVCCA's directions, and its correlations
 
