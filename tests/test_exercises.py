@@ -110,8 +110,8 @@ def test_the_cell_of_a_notebook_runs_without_an_answer_and_shows_what_it_prints(
     cell = next(c for c in nbformat.read(path, 4).cells if c.cell_type == "code" and CALL.search(c.source))
     exec(cell.source, {"taba": taba})
     printed = capsys.readouterr().out
-    assert printed.count(": ") == len(CALL.findall(cell.source))
-    assert "".join(output.text for output in cell.outputs) == printed
+    assert printed.count("Expected:") == len(CALL.findall(cell.source))
+    assert "".join(output.text for output in cell.outputs).split() == printed.split()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -174,3 +174,11 @@ def test_it_says_how_far_off_an_answer_is(name, answer, said):
 def test_an_exercise_that_does_not_exist_is_an_error_that_lists_those_that_do(name):
     with pytest.raises(ValueError, match=re.escape("name must be one of 00.2, 00.3, 01.1")):
         taba.exercise(name, 1)
+
+
+@each_name
+def test_what_is_printed_fits_a_page(name, capsys):
+    taba.exercise(name)
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(line.strip() for line in lines) == f"{name} {assess(name)}"
+    assert max(map(len, lines)) <= 92

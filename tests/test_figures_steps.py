@@ -29,7 +29,8 @@ def test_the_lines_over_exact_steps_are_means_over_seeds():
         "neighbours": 0.1,
     }
     table = pd.DataFrame({"seed": [0, 0, 1, 1], "replaced": [0, 3, 0, 3], **columns})
-    left, right = steps.exact_first_steps(table).axes
+    noise = pd.DataFrame({"seed": [0], "replaced": ["noise"], **dict.fromkeys(columns, 0.0)})
+    left, right = steps.exact_first_steps(pd.concat([table, noise])).axes
     assert left.lines[0].get_ydata().tolist() == [5, 2]
     assert right.lines[0].get_ydata().tolist() == pytest.approx([0.8, 0.4])
     assert right.lines[1].get_ydata().tolist() == [0.1, 0.1]

@@ -71,3 +71,16 @@ def test_the_readmes_speeds_are_those_of_the_benchmarks():
         ("diffusers-256", "takes {} times as long at 256"),
     ):
         assert said.format(f"{median(rows[name]['rounds']):.3g}") in (ROOT / "README.md").read_text()
+
+
+HEADER = re.compile(r"\*\*Time\*\*: up to (\d+) minutes on two cores, from an empty cache\.$", re.M)
+SECONDS = re.compile(r"what the cache held;\s([\d,]+) s$", re.M)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_header_promises_at_least_the_time_of_the_committed_run(notebook):
+    cells = json.loads(notebook.read_text())["cells"]
+    (minutes,) = HEADER.findall("".join(cells[0]["source"]))
+    printed = ["".join(out.get("text", [])) for cell in cells for out in cell.get("outputs", [])]
+    (seconds,) = [float(found.replace(",", "")) for text in printed for found in SECONDS.findall(text)]
+    assert seconds <= 60 * int(minutes)

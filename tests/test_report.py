@@ -11,7 +11,7 @@ from taba_utils.models.gaussian import half_plain
 from taba_utils.paper.effects import effect as papers_effect
 from taba_utils.report import Estimate, Run, references, statements, verdicts
 from taba_utils.report.answers import profile_of
-from taba_utils.report.lines import short_lines
+from taba_utils.report.lines import short_lines, wrapped
 from taba_utils.report.readme import readme_markdown, with_results, write_results
 from taba_utils.report.references import stored_effects
 from taba_utils.report.results import results_markdown
@@ -250,6 +250,14 @@ def test_lines_end_at_a_semicolon_and_only_a_part_without_one_is_wider_than_a_pa
     assert [line[0] for line in lines] == ["a", "c", "d", "e"]
     assert [len(line) for line in lines] == [92, 92, 121, 5]
     assert short_lines("one; two") == "one; two"
+
+
+def test_a_long_sentence_is_broken_between_words_and_indented():
+    text = "word " * 40 + "mini-dit-1."
+    lines = wrapped(text, indent=3).splitlines()
+    assert " ".join(line.strip() for line in lines) == text
+    assert all(len(line) <= 92 for line in lines) and lines[1].startswith("   word")
+    assert wrapped("word") == "word"
 
 
 def test_the_cost_tells_seeds_versions_device_and_evaluations_in_short_lines():

@@ -4,12 +4,13 @@ import torch
 from prompted_gaussian import PromptedGaussian, toy_run
 
 import taba_utils as taba
-from taba_utils.judges import load_judges
+from taba_utils.judges import decoded, edit_scores, load_judges
 from taba_utils.models.gaussian import half_plain
 from taba_utils.paper.effects import cell
 from taba_utils.report import Run
 from taba_utils.report.effects import statements
 from taba_utils.studies import Models, editing_diversity
+from taba_utils.studies.judged import edits_of
 
 JUDGES = ("mini-features", "SSIM")
 
@@ -30,6 +31,18 @@ def test_their_scores_are_those_of_the_same_image(models):
     means = found.groupby(["quantity", "start"])["score"].mean().unstack()
     assert means["noise"].to_dict() == pytest.approx(means["same image"].to_dict(), abs=1e-5)
     assert means.loc["SSIM", "another image"] < means.loc["SSIM", "latent"] < 1
+
+
+def test_the_scores_of_one_seed_are_the_means_of_all_measures(models):
+    judges, denoiser = load_judges(JUDGES), models["prompted gaussian"]
+    images = editing_diversity.EditedImages.of(models, denoiser.name, 0, 4)
+    edits = edits_of(denoiser, images.source, *images.conditions)
+    edited = {"latent": decoded(denoiser, images.latent), "source": edits.source}
+    found = editing_diversity.mean_scores(judges, edited, edits)
+    assert found.columns.tolist() == ["latent", "source"]
+    expected = {one.name: one.mean for one in edit_scores(judges, edited["latent"], edits)}
+    assert found["latent"].to_dict() == pytest.approx(expected)
+    assert found.loc["SSIM", "source"] == pytest.approx(1)
 
 
 def test_tab_7_says_how_far_latents_lie_towards_the_same_image():

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 import torch
@@ -43,8 +45,9 @@ def test_the_ends_of_a_noise_path_are_the_images_themselves(models):
 
 
 def test_a_pair_shares_the_condition_of_its_first_image(models):
-    told = interpolation.Paths.of(models, "prompted gaussian", 0, 4).trajectories.condition
-    assert told[::2] == told[1::2]
+    r = interpolation.Paths.of(models, "prompted gaussian", 0, 4).trajectories
+    assert r.condition[::2] == r.condition[1::2] == interpolation.shared_conditions(r)
+    assert interpolation.shared_conditions(SimpleNamespace(condition=None)) is None
 
 
 def test_slerp_keeps_the_standard_deviation_of_noise_and_the_line_does_not(models):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -178,6 +179,21 @@ def test_epsilon_in_half_precision_is_rounded_and_has_its_own_cache(tmp_path):
     images = [taba.Trajectories(one, 10, cache_dir=tmp_path).image(2) for one in (model, half)]
     assert not torch.equal(*images)
     assert half.evaluations == model.evaluations == 20
+
+
+def test_what_is_seen_as_sampled_is_not_recorded_twice():
+    keys = {"model": "toy", "seed": 0, "method": "naive"}
+    latents = pd.DataFrame([keys | dict.fromkeys(inversions_compared.QUANTITIES, 0.5)])
+    found = pd.DataFrame([keys | {"image error": 0.1, "kernel distance": 0.2}])
+    circumstances = (inversions_used.AS_SAMPLED, inversions_used.EIGHT_BITS, inversions_used.HALF)
+    seen = pd.DataFrame(
+        keys | {"circumstance": one} | dict.fromkeys(inversions_used.SEEN, 0.3) for one in circumstances
+    )
+    run = taba.Run("11_inversions_compared", SimpleNamespace(seeds=[0]))
+    inversions_used.record(run, latents, found, seen)
+    assert len(run.numbers) == len(inversions_compared.QUANTITIES) + 2 + 2 * len(inversions_used.SEEN)
+    assert "toy: naive, noise error, 8 bits" in run.numbers
+    assert "toy: naive, image error" in run.numbers
 
 
 def test_what_is_recorded_has_a_name_and_a_value_for_each_seed(four, tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from prompted_gaussian import PromptedGaussian
+from prompted_gaussian import PromptedGaussian, toy_run
 
 from taba_utils.judges import Edits, load_judges
 from taba_utils.studies import Models, judged
@@ -51,3 +51,14 @@ def test_scores_of_an_edit_stand_in_one_row(tmp_path):
     table = judged.by_edit(rows, "start")
     assert list(table) == ["a", "b"]
     assert table.index.tolist() == [(7, 0), (7, 1)]
+
+
+def test_a_judge_that_is_missing_is_left_out_of_edits_and_of_sets(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    run = toy_run(monkeypatch, "08", tmp_path, models=["mini-dit"], seeds=[0])
+    options = {"num_real": 50, "real_images": None}
+    edits, sets = judged.load_both(run, ["SSIM", "LPIPS"], "mini-features", **options)
+    assert [judge.name for judge in edits] == ["SSIM"]
+    assert sets is not None and sets.judge.name == "mini-features" and sets.num_real == 50
+    assert "LPIPS is missing" in capsys.readouterr().out
+    assert judged.load_both(run, ["SSIM"], "Inception", **options)[1] is None

@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 import taba_utils as taba
-from taba_utils import metrics
+from taba_utils import figures, metrics
 from taba_utils.models.gaussian import GaussianMixture, half_plain
 from taba_utils.report import Run
 from taba_utils.studies import Models, attraction
@@ -33,6 +33,17 @@ def test_an_accuracy_is_that_of_the_metric_within_the_division(models):
     one = triples(models, "gaussian", 2, 8)
     expected = metrics.assignment_accuracy(one.noise[4:], one.image[4:])
     assert found["noise to image"].iloc[-1] == expected
+
+
+def test_second_networks_are_not_among_the_first(monkeypatch):
+    monkeypatch.setattr(study, "alike", lambda models: [("a", "a-1"), ("b", "b-1")])
+    assert study.firsts(["a", "a-1", "b", "c", "b-1"]) == ["a", "b", "c"]
+
+
+def test_two_networks_draw_from_the_same_noises(models):
+    rows = study.from_the_same_noise(models, ("gaussian", "gaussian"), num_images=4, shown=2)
+    image = triples(models, "gaussian", 0, 4).image[:2]
+    torch.testing.assert_close(rows["gaussian"], figures.as_pixels(models.decode("gaussian", image)))
 
 
 def accuracies(*values: float, **columns) -> pd.DataFrame:

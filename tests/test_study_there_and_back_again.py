@@ -46,6 +46,7 @@ def test_a_round_trip_is_what_sample_and_invert_give(models):
     torch.testing.assert_close(trip.image, image)
     torch.testing.assert_close(trip.latent, taba.invert(denoiser, image, denoiser.schedule(10)).latent)
     assert trip.prompts == ()
+    assert study.asked("toy", trip) == "toy: unconditional"
 
 
 def test_a_round_trip_of_a_conditional_model_says_what_was_asked_for(tmp_path):
@@ -55,6 +56,7 @@ def test_a_round_trip_of_a_conditional_model_says_what_was_asked_for(tmp_path):
     trip = study.round_trip(models, "prompted gaussian", num_images=3)
     assert len(trip.prompts) == 3
     assert set(trip.prompts) <= set(WORDS)
+    assert study.asked("toy", trip) == f"toy: {'; '.join(trip.prompts)}"
 
 
 def test_the_table_of_models_holds_the_error_of_the_first_seed(models):

@@ -57,6 +57,21 @@ def test_relations_are_those_of_the_triangle_of_noise_image_and_latent(trained):
     assert found["noise error"].mean() == pytest.approx(metrics.mean_absolute_error(latent, noise))
 
 
+def test_curves_are_means_over_the_images_of_a_set(trained):
+    related = study.relations(trained)
+    curves = study.over_images(related)
+    assert list(curves) == ["step", "seed", *study.RELATIONS]
+    one = related[(related["step"] == 100) & (related["seed"] == 1)]
+    row = curves[(curves["step"] == 100) & (curves["seed"] == 1)]
+    assert row["distance"].item() == pytest.approx(one["distance"].mean())
+
+
+def test_degrees_have_one_digit_and_the_typical_angle_is_whole(trained):
+    shown = taba.report.tables.show(study.over_training(study.relations(trained)), digits=study.DIGITS).data
+    assert all(len(text.partition(".")[2]) == 1 for text in shown[[ANGLE, SHRUNKEN]].to_numpy().flat)
+    assert not any("." in text for text in shown[study.TYPICAL])
+
+
 def test_shrunken_noise_makes_its_own_angle_whatever_the_image(trained):
     """c x_T lies on the way from x_T to 0: the angle is that between x_T and x_T - x_0."""
     found = study.relations(trained).query("step == 10 and seed == 0")
@@ -200,3 +215,5 @@ def test_the_figure_draws_means_over_seeds_and_controls_dashed():
     assert axes.lines[1].get_ydata().tolist() == [0.5, 1]
     assert axes.lines[1].get_linestyle() == "--"
     assert axes.get_xscale() == "log"
+    band = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert axes.get_ylim()[1] > band.max() > 5

@@ -249,3 +249,10 @@ def test_the_study_has_a_row_for_each_seed(tmp_path):
     assert table["variance"].iloc[1] == pytest.approx(latent.double().flatten(1).var(dim=1).mean().item())
     assert (table[study.AT].sum(axis="columns") == 180).all()
     assert {"plain share", "std_plain"} <= set(table)
+
+
+def test_the_drawn_triangles_are_those_of_latents(models):
+    shapes = study.over_sets(study.triangles(study.angles(models, num_images=4)), ["model", "corner"])
+    drawn = study.of_latents(shapes)
+    assert drawn.index.tolist() == list(models)
+    assert drawn.iloc[0].tolist() == shapes["most probable"].loc[(next(iter(models)), "latent")].tolist()

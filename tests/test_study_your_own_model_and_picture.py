@@ -16,6 +16,7 @@ from taba_utils.fashion import load_fashion
 from taba_utils.models.gaussian import half_plain
 from taba_utils.report import ParameterError, Run, check
 from taba_utils.schedule import linear_alphas_cumprod
+from taba_utils.studies import Models
 from taba_utils.studies import your_own_model_and_picture as study
 from taba_utils.studies.diagnosis import Diagnosis
 from taba_utils.studies.own_pictures import methods
@@ -75,6 +76,29 @@ def test_edits_have_other_conditions_and_a_model_that_hears_none_gives_the_pictu
     assert all(target != condition for target, condition in zip(own.targets, own.condition, strict=True))
     for label, pixels in own.edited("a bag").items():
         assert torch.equal(pixels, own.again[label])
+
+
+def test_own_pictures_of_a_run_have_its_steps_seed_and_micro_batch(own, capsys):
+    models = Models.of(PromptedGaussian(), num_steps=10, seeds=[3, 4], batch_size=2)
+    (one,) = study.own_pictures(models, num_images=2).values()
+    assert (one.schedule.num_steps, one.seed, one.batch_size) == (10, 3, 2)
+    assert torch.equal(one.image, own.image[:2])
+
+
+def test_a_model_without_conditions_cannot_edit_and_says_so(own, capsys):
+    deaf = study.OwnPictures.of(half_plain((3, 32, 32)), num_images=2)
+    assert study.conditional({"toy": own, "deaf": deaf}) == {"toy": own}
+    assert capsys.readouterr().out == "deaf is unconditional: there is nothing to edit with.\n"
+
+
+def test_edits_are_headed_by_their_conditions_and_paths_by_their_weights(own):
+    rows, titles = study.edits(own, "a bag")
+    assert list(rows) == ["picture", *LABELS, "white noise"]
+    assert titles == ["a bag"] * len(own.image)
+    assert study.edits(own)[1] == own.targets
+    rows, titles = study.paths(own, 3)
+    assert list(rows) == LABELS and titles == ["λ = 0", "λ = 0.5", "λ = 1"]
+    assert {len(path) for path in rows.values()} == {3}
 
 
 def test_an_interpolation_begins_and_ends_at_the_pair(own):

@@ -46,6 +46,21 @@ def test_the_text_of_a_table_has_its_caption_and_no_counting_index():
     assert repr(tables.show(pd.DataFrame({"x": [0.5]}), "Errors")) == "Errors\n    x\n0.500"
 
 
+def test_a_part_of_a_table_has_the_rows_with_these_values():
+    assert tables.of(TIDY, model="ant", seed=[0, 2], start="noise")["error"].tolist() == [5, 7]
+    with pytest.raises(ValueError, match=r"the table has the columns .*, got 'weight'"):
+        tables.of(TIDY, weight=0.5)
+
+
+def test_the_pixels_that_are_not_plain_are_called_other():
+    frame = pd.DataFrame({"std_plain": [0.5], "std_rest": [1.0]}, index=pd.Index(["rest"], name="area"))
+    shown = tables.show(frame, digits={"std_rest": 1}).data
+    assert shown.columns.tolist() == ["std, plain", "std, other"]
+    assert shown.index.tolist() == ["other"]
+    assert shown["std, other"].tolist() == ["1.0"]
+    assert frame.columns.tolist() == ["std_plain", "std_rest"]
+
+
 def test_means_keep_the_order_of_appearance_and_leave_out_the_seed():
     means = tables.means(TIDY, "model")
     assert means.index.tolist() == ["zebra", "ant"]

@@ -71,9 +71,10 @@ def exact_first_steps(table: pd.DataFrame, title: str = "") -> Figure:
     Args:
         table: a row for each seed and k with the columns "replaced" (k), "noise error", "image error", "excess"
             (top-20 correlation of the latent less that of the noise) and "neighbours" (correlation of
-            neighbouring pixels).
+            neighbouring pixels). Rows whose "replaced" is "noise" are not drawn.
         title: stands above the figure.
     """
+    table = table[table["replaced"] != "noise"]
     alt = (
         f"{title or 'A model'}: two panels over the number k of exact first steps: errors of "
         "latent and image, and correlations of the latent."

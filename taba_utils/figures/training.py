@@ -24,8 +24,8 @@ def over_training(
 ) -> Figure:
     """Figs. 14 to 17: quantities over the steps of the training, in panels.
 
-    Lines are means over seeds. Bands are 95% confidence intervals (Student's t over the seeds), cut off above the
-    highest line. The step has a logarithmic scale.
+    Lines are means over seeds. Bands are 95% confidence intervals (Student's t over the seeds). The vertical axis goes
+    from 0 to above the highest band. The step has a logarithmic scale.
 
     Args:
         table: a row for each step and seed; columns "step", "seed" and quantities.
@@ -65,10 +65,10 @@ def _panel(axes: Axes, table: pd.DataFrame, columns: Sequence[str], controls: Ma
 
 
 def _line(axes: Axes, table: pd.DataFrame, column: str, colour: str, marker: str) -> float:
-    """Draw a column; its largest mean."""
+    """Draw a column; the top of its band."""
     values = table.groupby("step")[column]
     mean = values.mean()
     band = (stats.t.ppf(0.975, values.count() - 1) * values.sem()).fillna(0)  # a single seed has no band
     axes.plot(mean.index, mean, color=colour, marker=marker, lw=1.8, ms=4, label=column)
     axes.fill_between(mean.index, mean - band, mean + band, color=colour, alpha=0.2, lw=0)
-    return mean.max()
+    return (mean + band).max()

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from taba_utils.report.lines import wrapped
+
 Task = dict[str, Any]
 """An entry of exercises.toml."""
 
@@ -34,7 +36,7 @@ def exercise(name: str, answer: Any = ...) -> None:
     Raises:
         ValueError: there is no such exercise, or the exercise has no check.
     """
-    print(name, assess(name, answer))
+    print(wrapped(f"{name} {assess(name, answer)}", indent=len(name) + 1))
 
 
 def assess(name: str, answer: Any = ...) -> str:

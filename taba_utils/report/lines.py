@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 WIDTH = 92  # characters; with a word in front, such as "cost: ", a line still fits a page
 
 
@@ -14,3 +16,9 @@ def short_lines(text: str) -> str:
         else:
             lines.append(part)
     return ";\n".join(lines)
+
+
+def wrapped(text: str, indent: int = 0) -> str:
+    """The same text in lines of at most 92 characters that end between words; later lines are indented."""
+    later = " " * indent
+    return textwrap.fill(text, WIDTH, subsequent_indent=later, break_long_words=False, break_on_hyphens=False)

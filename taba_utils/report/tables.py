@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
@@ -15,6 +16,8 @@ from pandas.io.formats.style import Styler
 from taba_utils import paper as printed
 
 Digits = int | str  # decimals, or a format such as ".0%"
+AREA = re.compile(r"(?:_|^)(plain|rest)$")
+"""The end of a name such as "std_rest": numbers are recorded under these names, tables print ", other"."""
 
 
 class Table(Styler):
@@ -33,6 +36,8 @@ def show(
 ) -> Table:
     """A formatted table; an index that only counts rows is hidden.
 
+    Labels that end in "_plain" or "_rest" are printed as ", plain" and ", other".
+
     Args:
         frame: any frame. Text and whole numbers are shown as they are.
         caption: stands above the table.
@@ -46,9 +51,11 @@ def show(
     formats = _formats(frame, digits)
     columns = [[_text(value, formats[i], missing) for value in frame.iloc[:, i]] for i in range(len(formats))]
     texts = pd.DataFrame(dict(enumerate(columns)), index=frame.index).set_axis(frame.columns, axis="columns")
+    counted = isinstance(frame.index, pd.RangeIndex)
+    texts = texts.rename(index=None if counted else _by_area, columns=_by_area)
     table = Table(texts, uuid=_identity(frame, caption), cell_ids=False, caption=caption)
     table.format_index(_label, axis="columns")
-    if isinstance(frame.index, pd.RangeIndex):
+    if counted:
         table.hide()
     else:
         table.format_index(_label)
@@ -87,13 +94,29 @@ def paper(
             raise ValueError(f"Tab. {number} has the columns {list(tidy)}, got {name!r}")
     if models is not None:
         select["model"] = list(dict.fromkeys(_papers_name(model) for model in models))
-    for name, wanted in select.items():
-        tidy = tidy.loc[tidy[name].isin(_listed(wanted))]
+    tidy = of(tidy, **select)
     if models is not None:
         places = [select["model"].index(model) for model in tidy["model"]]
         tidy = tidy.iloc[np.argsort(places, kind="stable")]
     cells = tidy.assign(cell=_cells(tidy, digits, plus_minus and "spread" in tidy))
     return show(spread_out(cells, "cell", rows, columns), caption, missing="-")
+
+
+def of(frame: pd.DataFrame, **select: Any) -> pd.DataFrame:
+    """The rows of a tidy frame that belong to a model, a seed, ...: `of(frame, model="mini-adm")`.
+
+    Args:
+        frame: a tidy frame.
+        select: column = the value, or the list of values, to keep.
+
+    Raises:
+        ValueError: no such column.
+    """
+    for name, wanted in select.items():
+        if name not in frame:
+            raise ValueError(f"the table has the columns {list(frame)}, got {name!r}")
+        frame = frame.loc[frame[name].isin(_listed(wanted))]
+    return frame
 
 
 def means(frame: pd.DataFrame, by: str | Sequence[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -199,6 +222,14 @@ def _text(value: Any, digits: Digits, missing: str) -> str:
     if isinstance(value, str | bool | np.bool_ | Integral):
         return str(value)
     return format(value, f".{digits}f" if isinstance(digits, int) else digits)
+
+
+def _by_area(label: Any) -> Any:
+    """A label as it is printed: "std, other" for "std_rest"."""
+    if not isinstance(label, str):
+        return label
+    words = {"plain": "plain", "rest": "other"}
+    return AREA.sub(lambda end: f"{', ' if end.start() else ''}{words[end[1]]}", label)
 
 
 def _label(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 
 from taba_utils import metrics, paper
 from taba_utils.denoiser import Denoiser
-from taba_utils.judges import Judge, decoded, edit_conditions, load_judges
+from taba_utils.judges import Edits, Judge, decoded, edit_conditions, load_judges
 from taba_utils.paper.effects import EDITS
 from taba_utils.report import tables
 from taba_utils.report.run import Run
@@ -75,6 +75,22 @@ def edit_scores(models: Models, judges: Iterable[Judge], *, num_images: int) -> 
         rows = scores(judges, edited, edits, "start", models.cache_dir)
         frames.append(rows.assign(model=name, seed=seed))
     return pd.concat(frames, ignore_index=True)
+
+
+def mean_scores(
+    judges: Iterable[Judge],
+    edited: Mapping[str, torch.Tensor],
+    edits: Edits,
+    cache_dir: str | Path | None = None,
+) -> pd.DataFrame:
+    """Means over images of every measure, such as of one seed: index measure, a column for each of `edited`.
+
+    Args:
+        judges, edits, cache_dir: see `judged.scores`.
+        edited: start -> (N, 3, H, W) in [0, 1].
+    """
+    means = tables.means(scores(judges, edited, edits, "start", cache_dir), ["measure", "start"], ["score"])
+    return means["score"].unstack("start", sort=False)
 
 
 def table_7(judged: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -52,7 +52,12 @@ class Paths:
         r = self.trajectories
         if start == "noise" and weight in (0, 1):
             return r.image(len(self.starts["noise"]))[int(weight) :: 2]
-        return r.sample_from(self.points(start, weight, interpolate), r.condition and r.condition[::2])
+        return r.sample_from(self.points(start, weight, interpolate), shared_conditions(r))
+
+
+def shared_conditions(r: Trajectories) -> Any:
+    """The condition of each pair of images; None for an unconditional model."""
+    return r.condition and r.condition[::2]
 
 
 def path_weights(num_weights: int) -> list[float]:

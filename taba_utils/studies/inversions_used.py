@@ -12,6 +12,8 @@ from taba_utils import metrics
 from taba_utils.interpolation import slerp
 from taba_utils.judges import Judge, decoded, edit_conditions, remembered
 from taba_utils.models.half import in_half_precision
+from taba_utils.report import Run, tables
+from taba_utils.studies import inversions_compared as compared
 from taba_utils.studies.inversions_compared import IMAGE, ORACLE, Case, Comparison
 from taba_utils.studies.judged import SCORES, SetJudge, edits_of, scores
 from taba_utils.trajectories import Trajectories
@@ -196,6 +198,20 @@ def together(latents: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
         .drop(columns="seed")
         .reset_index()
     )
+
+
+def record(run: Run, latents: pd.DataFrame, found: pd.DataFrame, seen: pd.DataFrame) -> None:
+    """Record the numbers of notebook 11, which answers no statement.
+
+    Args:
+        run: of the notebook.
+        latents: of `inversions_compared.latents`.
+        found, seen: of `images` and `circumstances`; what is seen as sampled is in `latents`.
+    """
+    compared.record(run, latents, compared.QUANTITIES)
+    compared.record(run, found, ["image error", "kernel distance"])
+    for circumstance in (EIGHT_BITS, HALF):
+        compared.record(run, tables.of(seen, circumstance=circumstance), SEEN, f", {circumstance}")
 
 
 def best(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from taba_utils.judges import (
     Judge,
     decoded,
     edit_scores,
+    load_judges,
     picture_size,
     real_features,
     set_quality,
 )
 from taba_utils.judges.real_images import features_quality
+from taba_utils.report.run import Run
 from taba_utils.studies.models import Models
 
 QUALITY = ("Fréchet distance", "precision", "recall")
@@ -74,6 +76,32 @@ class SetJudge:
         if len(features) < count:
             return dict.fromkeys(MEASURES, float("nan"))
         return features_quality(features, real, self.num_real)
+
+
+def load_both(
+    run: Run, of_edits: Sequence[str], of_sets: str, *, num_real: int, real_images: str | None
+) -> tuple[list[Judge], SetJudge | None]:
+    """The judges of edits and the judge of sets of a run, each loaded once and recorded.
+
+    A judge that is not on this machine is named and left out: it is not in the list, or None.
+
+    Args:
+        of_edits, of_sets: names of `judges.list_judges()` and of `judges.list_feature_judges()`.
+        num_real, real_images: see `SetJudge.of`.
+
+    Raises:
+        JudgeMissing: none of the judges is on this machine.
+    """
+    names, models = list(dict.fromkeys([*of_edits, of_sets])), run.models
+    there: dict[str, Any] = {
+        judge.name: judge for judge in load_judges(names, models.device, models.batch_size)
+    }
+    for judge in there.values():
+        run.record_model(judge)
+    edits = [there[name] for name in of_edits if name in there]
+    if of_sets not in there:
+        return edits, None
+    return edits, SetJudge.of(there[of_sets], models, num_real=num_real, real_images=real_images)
 
 
 def edits_of(denoiser: Denoiser, image: torch.Tensor, source: list, target: list) -> Edits:

@@ -7,11 +7,14 @@ from itertools import product
 from pathlib import Path
 
 import pandas as pd
+import torch
 
+from taba_utils import figures
 from taba_utils.denoiser import Denoiser
 from taba_utils.metrics import accuracy_over_divisions, assignment_accuracy
 from taba_utils.models import trained_alike
 from taba_utils.report import Run
+from taba_utils.report.lines import wrapped
 from taba_utils.studies.models import Models
 from taba_utils.studies.triples import Triples, all_seeds, stored, triples
 
@@ -97,6 +100,20 @@ def alike(models: Models) -> list[tuple[str, str]]:
     return [(a, b) for a in models for b in trained_alike(a).values() if b != a and b in models]
 
 
+def firsts(models: Models) -> list[str]:
+    """The models without the second networks of `alike`, which stand in tables and not in every figure."""
+    seconds = {second for _, second in alike(models)}
+    return [name for name in models if name not in seconds]
+
+
+def from_the_same_noise(
+    models: Models, pair: tuple[str, str], *, num_images: int, shown: int = 8
+) -> dict[str, torch.Tensor]:
+    """Rows for `figures.picture_rows`: what two networks draw from the first noises of the first seed."""
+    images = {name: stored(models, name, models.seeds[0], num_images).image(num_images) for name in pair}
+    return {name: figures.as_pixels(models.decode(name, image[:shown])) for name, image in images.items()}
+
+
 def same_noise_same_image(
     models: Models, pairs: Sequence[tuple[str, str]], *, num_images: int
 ) -> pd.DataFrame:
@@ -145,7 +162,8 @@ def state(
         else:
             other.append(name)
     if other:
-        print(f"8a, 8b and 8c are not stated for {', '.join(other)}: the paper says them of pixel models.")
+        told = f"8a, 8b and 8c are not stated for {', '.join(other)}"
+        print(wrapped(f"{told}: the paper states them for pixel models only."))
     for name, rows in attracted.groupby("model", sort=False):
         _state_attraction(run, name, rows)
     for (name, other), rows in same.groupby(["model", "other"], sort=False):

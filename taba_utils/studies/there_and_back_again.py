@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from taba_utils import figures, interactive, metrics
 from taba_utils.denoiser import Denoiser
 from taba_utils.report import Run
+from taba_utils.report.lines import short_lines
 from taba_utils.studies.models import Models
 
 AREAS = ("error_plain", "error_rest", "std_plain", "std_rest")
@@ -58,6 +59,11 @@ def round_trip(models: Models, name: str, *, num_images: int, num_steps: int | N
     prompts = tuple(map(denoiser.prompt, runs.condition or ()))
     pixels = models.decode(name, image)
     return RoundTrip(runs.noise(num_images), image, runs.latent(num_images), pixels, prompts)
+
+
+def asked(name: str, trip: RoundTrip) -> str:
+    """What the images of a model were asked to show, in short lines."""
+    return short_lines(f"{name}: {'; '.join(trip.prompts) or 'unconditional'}")
 
 
 def latents_by_num_steps(

@@ -20,6 +20,7 @@ RELATIONS = [*ANGLES, "angle at the noise, shrunken noise", "distance", "noise e
 DIRECTIONS = ["image to noise", "noise to image"]
 TYPICAL = "angle at the noise (Eq. 12)"
 OTHER = ", other noise"
+DIGITS = dict.fromkeys(["angle at the noise", "angle at the noise, shrunken noise"], 1)  # of `over_training`
 CLOSE = 0.1  # statement G1: within 10% of the last value
 TOP = 10  # SVCCA's directions, and its correlations
 
@@ -43,6 +44,11 @@ def relations(stages: Stages) -> pd.DataFrame:
         keys = {"step": step, "seed": seed, "image": range(stages.num_images)}
         frames.append(pd.DataFrame(torch.stack(columns, dim=1).numpy(), columns=RELATIONS).assign(**keys))
     return pd.concat(frames, ignore_index=True)[["step", "seed", "image", *RELATIONS]]
+
+
+def over_images(related: pd.DataFrame) -> pd.DataFrame:
+    """Means of `RELATIONS` over the images of a set: a row for each step and seed."""
+    return related.groupby(["step", "seed"], as_index=False)[RELATIONS].mean()
 
 
 def mapping(stages: Stages) -> pd.DataFrame:
@@ -164,7 +170,7 @@ def state(
     run.effect("G2b", name, of_noises.iloc[0] - of_noises.iloc[-1], resolution=least)
     first = similar[similar["step"] == stages.first]
     run.effect("G3", name, first["SVCCA"] - first["CKA"])
-    curves = related.groupby(["step", "seed"], as_index=False)[RELATIONS].mean()
+    curves = over_images(related)
     for quantity in RELATIONS:
         _record(run, name, curves, quantity)
     for quantity in DIRECTIONS:
@@ -206,6 +212,6 @@ def study(
         raise ValueError("checkpoints must end with the final network, got another one at the largest step")
     options = {"num_steps": num_steps, "seeds": seeds, "batch_size": batch_size, "cache_dir": cache_dir}
     stages = Stages(dict(sorted(checkpoints.items())), Models.of(denoiser, **options), num_images)
-    related = relations(stages).groupby(["step", "seed"], as_index=False)[RELATIONS].mean()
+    related = over_images(relations(stages))
     similar = similarities(stages, load_judges(judges, denoiser.device, batch_size))
     return related.merge(mapping(stages)).merge(similar)

@@ -88,6 +88,15 @@ def over_sets(triangles: pd.DataFrame, by: str | Sequence[str]) -> pd.DataFrame:
     return triangles.groupby(level=by, sort=False).mean()
 
 
+def of_latents(shapes: pd.DataFrame) -> pd.DataFrame:
+    """The most probable triangles of Tab. 3 without the control's: index model, columns as `figures.triangles` takes.
+
+    Args:
+        shapes: of `over_sets` by model and corner.
+    """
+    return shapes["most probable"].xs("latent", level="corner")
+
+
 def variances(models: Models, *, num_images: int) -> pd.DataFrame:
     """Tab. 4: variance of the D values of each latent and of each noise; a row for each image.
 

@@ -21,13 +21,19 @@ from taba_utils.denoiser import Denoiser
 from taba_utils.models import load_model
 from taba_utils.report.run import Run
 from taba_utils.studies.diagnosis import Diagnosis
+from taba_utils.studies.interpolation import path_weights
+from taba_utils.studies.models import Models
 from taba_utils.studies.own_pictures import GARMENTS, NOISE, OwnPictures
 
 __all__ = [
     "GARMENTS",
     "OwnPictures",
+    "conditional",
     "differences",
+    "edits",
     "judge",
+    "own_pictures",
+    "paths",
     "pictures",
     "save_pipeline",
     "study",
@@ -85,6 +91,22 @@ def differences(
     return pd.DataFrame.from_dict(rows, orient="index", columns=["ε", "ᾱ", "image"]).rename_axis("model")
 
 
+def own_pictures(
+    models: Models, pictures: Any = None, conditions: Sequence[Any] | None = None, *, num_images: int = 4
+) -> dict[str, OwnPictures]:
+    """`OwnPictures` of each model of a run, with the run's T, first seed and micro-batch.
+
+    Args:
+        models: of the run.
+        pictures, conditions, num_images: see `OwnPictures.of`.
+    """
+    options = {"num_steps": models.num_steps, "seed": models.seeds[0], "batch_size": models.batch_size}
+    return {
+        name: OwnPictures.of(denoiser, pictures, conditions, num_images=num_images, **options)
+        for name, denoiser in models.items()
+    }
+
+
 def judge(own: OwnPictures) -> pd.DataFrame:
     """What can be judged without a true noise: a row for each method, and one for white noise.
 
@@ -125,6 +147,31 @@ def with_pictures(own: OwnPictures, made: Mapping[str, torch.Tensor]) -> dict[st
     return {
         label: figures.as_pixels(pixels) for label, pixels in ({"picture": own.pixels} | dict(made)).items()
     }
+
+
+def conditional(own: Mapping[str, OwnPictures]) -> dict[str, OwnPictures]:
+    """The models that take a condition; prints a line for each of the others: nothing can be edited with them."""
+    for name, one in own.items():
+        if one.condition is None:
+            print(f"{name} is unconditional: there is nothing to edit with.")
+    return {name: one for name, one in own.items() if one.condition is not None}
+
+
+def edits(own: OwnPictures, target: Any = None) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Rows and titles of `figures.picture_rows`: the pictures and their edits, headed by the edits' conditions.
+
+    Args:
+        own: of a model that takes a condition.
+        target: of `OwnPictures.edited`.
+    """
+    told = (own.targets or []) if target is None else [target] * len(own.image)
+    return with_pictures(own, own.edited(target)), [own.denoiser.prompt(each) for each in told]
+
+
+def paths(own: OwnPictures, num_weights: int) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Rows and titles of `figures.picture_rows`: the path between two pictures by each method, headed by λ."""
+    rows = {label: figures.as_pixels(path) for label, path in own.between(num_weights).items()}
+    return rows, [f"λ = {weight:g}" for weight in path_weights(num_weights)]
 
 
 def record(run: Run, same: pd.DataFrame, found: pd.DataFrame, diagnosis: Diagnosis) -> None:
