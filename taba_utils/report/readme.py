@@ -16,8 +16,9 @@ from taba_utils.report.answers import (
     references,
     same_sign,
 )
+from taba_utils.report.blocks import number
 from taba_utils.report.effects import UNDECIDED, statements
-from taba_utils.report.results import number, results_markdown, write_forest
+from taba_utils.report.results import results_markdown, write_forest
 
 FINDING = (
     ("Are latents correlated?", "2a, mini-adm"),

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from taba_utils import paper
-from taba_utils.paper.effects import cell, effect, stands_for
 from taba_utils.report.answers import (
     Answer,
     answers,
@@ -21,6 +17,7 @@ from taba_utils.report.answers import (
     references,
     same_sign,
 )
+from taba_utils.report.blocks import SERIES, cells, conditions, effects_table, folded_numbers, number, series
 from taba_utils.report.effects import Effect, Estimate, statements
 
 HEAD = """# Results
@@ -66,23 +63,9 @@ OTHERS_HEAD = """
 such model, so there is no value beside ours. Verdicts are corrected over the {count} of this profile. Plain pixels are taken on each picture
 stretched to [-1, 1].
 """
-TABLES = {
-    2: "Correlations (Sec. 3.2)",
-    3: "Angles (Sec. 3.3)",
-    4: "Variance (Sec. 3.3)",
-    5: "Plain areas (Sec. 3.3)",
-    6: "Error of the prediction (Sec. 3.4; the paper's scale is its own: compare signs and ratios)",
-    7: "Edits (Sec. 4.2)",
-    10: "Angles over T (App. B)",
-}
-"""Tables of the paper whose cells are numbers of a notebook; the cells of the other tables are the effects of `SERIES`."""
-
 IN_PLURAL = {"agrees": "agree", "disagrees": "disagree", "undecided": "undecided"}
 LETTERS = 62  # of a line of the forest plot's labels
-SERIES = ("8", "9", "12", "13")
-"""Statements without a verdict that have an effect for each cell of a table."""
 
-OURS = "ours ± half of the 95% interval"
 FIGURES = {
     1: "00", 2: "02", 3: "03", 4: "04", 5: "05", 6: "06", 7: "08", 8: "01", 9: "03", 10: "03", 11: "03", 12: "07",
     13: "07", 14: "09", 15: "09", 16: "09", 17: "09", 18: "09", 19: "09",
@@ -113,19 +96,6 @@ def results_markdown(root: Path) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _numbers(reference: dict) -> list[str]:
-    """The numbers of a notebook that stand in no table above, folded: with controls such as shrunken noise."""
-    rows = [
-        f"| {name} | {_with_interval(Estimate.of(it['values']))} |"
-        for name, it in reference["numbers"].items()
-        if "cell" not in it
-    ]
-    if not rows:
-        return []
-    head = ["| number | mean over seeds ± half of the 95% interval |", "| --- | --- |"]
-    return ["<details><summary>More numbers, with controls</summary>", "\n".join(head + rows), "</details>"]
-
-
 def _count(root: Path, profile: str) -> int:
     """Number of verdicts of a profile."""
     return sum(bool(one.verdict) for one in answers(references(root / "references" / profile)))
@@ -137,15 +107,15 @@ def _chapter(root: Path, profile: str, whole: bool = True) -> list[str]:
     found = answers(stored, whole)
     for name, reference in stored.items():
         blocks.append(f"## [{_title(root, name)}](notebooks/{name}.ipynb)")
-        blocks.append(_conditions(reference["parameters"]))
-        blocks += _cells(reference)
+        blocks.append(conditions(reference["parameters"]))
+        blocks += cells(reference)
         own = [one for one in found if one.notebook == name]
-        blocks += _series(own)
+        blocks += series(own)
         if stated := [one for one in own if one.effect.statement not in SERIES]:
-            blocks.append(_effects(stated))
+            blocks.append(effects_table(stated))
         if not own:
             blocks.append("Exploratory: this notebook answers no statement of the paper.")
-        blocks += _numbers(reference)
+        blocks += folded_numbers(reference)
     return blocks
 
 
@@ -220,95 +190,3 @@ def _title(root: Path, name: str) -> str:
     text = (root / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
     first = json.loads(text)["cells"][0]["source"]
     return "".join(first).splitlines()[0].removeprefix("# ")
-
-
-def _conditions(parameters: Mapping[str, Any]) -> str:
-    shown = {key: value for key, value in parameters.items() if key not in ("model", "models", "judges")}
-    return ", ".join(f"{key} = {value}" for key, value in shown.items()) + "."
-
-
-def _cells(reference: dict) -> Iterator[str]:
-    """A table for each table of the paper of which this notebook has its own version."""
-    own = [it for it in reference["numbers"].values() if "cell" in it]
-    for table in sorted({it["cell"]["table"] for it in own}):
-        rows: dict[str, dict[str, str]] = {}
-        for it in own:
-            keys = {key: value for key, value in it["cell"].items() if key not in ("table", "model")}
-            if it["cell"]["table"] == table:
-                printed = cell(table, it["cell"]["model"], **_as_printed(keys))
-                ours = _with_interval(Estimate.of(it["values"]))
-                rows.setdefault(_label(keys), {})[it["cell"]["model"]] = f"{ours} ({number(printed)})"
-        pooled = all(len(it["values"]) == 1 for it in own if it["cell"]["table"] == table)
-        how = "ours, all sets pooled; the statements below have one value for each set" if pooled else OURS
-        yield from _block(f"Tab. {table}", TABLES[table], how, table, rows)
-
-
-def _series(found: Sequence[Answer]) -> Iterator[str]:
-    """A table for each statement that has an effect for each cell of a table of the paper."""
-    for id in SERIES:
-        rows: dict[str, dict[str, str]] = {}
-        for one in (one.effect for one in found if one.effect.statement == id):
-            printed = effect(id, one.model, **one.at)
-            rows.setdefault(_label(one.at), {})[one.model] = (
-                f"{_with_interval(one.estimate)} ({number(printed)})"
-            )
-        if rows:
-            about = statements()[id]
-            yield from _block(about.where, about.text, OURS, int(id), rows)
-
-
-def _block(
-    where: str, text: str, how: str, table: int, rows: Mapping[str, Mapping[str, str]]
-) -> Iterator[str]:
-    """A caption and a table: a row for each label, a column for each model, the paper's number in brackets."""
-    models = list(dict.fromkeys(model for row in rows.values() for model in row))
-    lines = [f"| {where} | {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
-    lines += [
-        f"| {label} | {' | '.join(row.get(model, '-') for model in models)} |" for label, row in rows.items()
-    ]
-    known = [model for model in models if model in paper.EMBEDDED]
-    theirs = f" (the paper's {', '.join(stands_for(table, model) for model in known)})" if known else ""
-    yield f"**{where}, {text}**: {how}{theirs}."
-    yield "\n".join(lines)
-
-
-def _label(keys: Mapping[str, Any]) -> str:
-    """Keys of a cell as a row's name; a judge that names its quantity stands for both."""
-    judge = str(keys.get("judge", ""))
-    shown = {
-        key: value for key, value in keys.items() if key != "quantity" or not judge.startswith(str(value))
-    }
-    return ", ".join(
-        str(value) if isinstance(value, str) else f"{key} = {value}" for key, value in shown.items()
-    )
-
-
-def _with_interval(one: Estimate) -> str:
-    """Mean ± half of the interval; the mean alone where all sets are pooled into one number."""
-    return f"{one.mean:.3g}" + (f" ± {(one.high - one.low) / 2:.2g}" if one.count > 1 else "")
-
-
-def _as_printed(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of the paper's table: the judge that we used is not one of them."""
-    return {key: value for key, value in keys.items() if key != "judge"}
-
-
-def _effects(found: list[Answer]) -> str:
-    lines = [
-        "| statement | δ | estimate | units | paper | verdict |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for one in found:
-        about, estimate = statements()[one.effect.statement], one.effect.estimate
-        units = f"{estimate.count} {about.unit}{'s' if estimate.count > 1 else ''}"
-        printed = about.paper or number(one.effect.paper)
-        lines.append(
-            f"| {one.effect.name} | {about.text} ({about.where}) | {estimate} | {units} | {printed} |"
-            f" {one.verdict or '-'} |"
-        )
-    return "\n".join(lines)
-
-
-def number(value: float) -> str:
-    """Three digits, or a dash for NaN."""
-    return "-" if math.isnan(value) else f"{value:.3g}"
