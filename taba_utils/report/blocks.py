@@ -64,6 +64,7 @@ def series(found: Sequence[Answer]) -> Iterator[str]:
 
 
 def effects_table(found: list[Answer]) -> str:
+    """A row for each effect: estimate, units, the paper's value, verdict."""
     lines = [
         "| statement | δ | estimate | units | paper | verdict |",
         "| --- | --- | --- | --- | --- | --- |",
