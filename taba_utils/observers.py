@@ -39,7 +39,7 @@ class Step:
 
 
 def in_one_line(result: Any) -> str:
-    """A dataclass as text that has the shape of a tensor in the place of the tensor, and nothing of what is None."""
+    """A dataclass as one line of text. A tensor is shown by its shape. Fields that are None are left out."""
     values = {field.name: getattr(result, field.name) for field in fields(result)}
     told = {
         name: tuple(value.shape) if isinstance(value, torch.Tensor) else value

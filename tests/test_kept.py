@@ -1,5 +1,7 @@
 """What was seen of a watched trajectory is read the second time, and only where all that determines it is the same."""
 
+import json
+
 import pytest
 import torch
 
@@ -31,6 +33,8 @@ def test_what_was_watched_before_costs_no_evaluation_and_says_the_same(name, tmp
     assert models.evaluations > 0
     assert repr(WATCHES[name](again)) == repr(first)
     assert again.evaluations == 0
+    for path in tmp_path.glob("watched-*/key.json"):
+        assert json.loads(path.read_text())["code"].keys() >= {"taba_utils.ddim", "taba_utils.observers"}
 
 
 def doubled(runs, noise):

@@ -371,10 +371,10 @@ def test_a_profile_of_which_notebooks_are_missing_has_estimates_and_no_verdicts(
     assert profile_of(tmp_path) == "mini"
     before, after = results_markdown(tmp_path).split("# The profile full, as far as it has run")
     assert "`references/mini/`" in before
-    assert "Notebooks 02 have run, notebooks 03 have not." in after
+    assert "Run: 02. Not run: 03." in after
     line = next(line for line in after.splitlines() if line.startswith("| 2a, mini-adm |"))
     assert line.endswith("| 1 [0.752, 1.25] | 3 sets | 0.343 | - |")
-    assert "notebooks 02 have run" in readme_markdown(tmp_path)
+    assert "Run of the profile `full`: 02" in readme_markdown(tmp_path)
 
 
 def test_the_forest_has_a_row_a_statement_and_fits_every_mark(tmp_path):

@@ -42,9 +42,9 @@ def main() -> None:
     shutil.copytree(given.folder / "export", target, dirs_exist_ok=True)
     for path in target.iterdir():
         path.chmod(0o644)
-    weights = sorted((given.folder / "export").glob("*.safetensors"))[
-        -1
-    ]  # the last step, if there are several
+    *_, weights = sorted(
+        (given.folder / "export").glob("*.safetensors")
+    )  # the last step, if there are several
     measured = MEASURED[given.model](target) if given.model in MEASURED else generator(given.model, target)
     card = {"model": given.model, "training": training(weights)} | measured
     (target / "card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from taba_utils.notebooks import copy_notebooks
+from taba_utils.notebooks import COPIED, copy_notebooks
 
 COPY = "lab"
 
@@ -24,7 +24,7 @@ def prepare(root: Path, folder: str) -> str:
     """
     copy, asked = root / COPY, root / folder
     if asked.resolve() == (copy / "notebooks").resolve():
-        kept = asked.is_dir()
+        kept = all((copy / name).exists() for name in COPIED)
         if not kept:
             copy_notebooks(copy)
         copies = "copies, as you left them" if kept else "new copies, yours to change"

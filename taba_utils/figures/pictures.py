@@ -17,7 +17,7 @@ from taba_utils.figures.style import STYLE, WIDTH, in_words, new_figure
 from taba_utils.metrics import mean_absolute_error
 
 GAP = 0.012  # between pictures, as a share of the width of all of them
-LETTERS = 950  # of one point that fit over all pictures
+LETTERS = 950  # of size 1 point that fit in one line across all columns
 
 
 def round_trip(
@@ -83,16 +83,17 @@ def picture_rows(
     """A grid of pictures with one labelled row for each entry.
 
     Args:
-        rows: label -> pictures, (N, 3, H, W) or grey ones, (N, 1, H, W), in [0, 1], or maps, (N, H, W), at least 0. The maps of a row share one
-            scale from 0 to their 99.5th percentile; a colour bar shows it.
+        rows: label -> pictures, (N, 3, H, W) or grey ones, (N, 1, H, W), in [0, 1], or maps, (N, H, W), at least 0. The
+            maps of a row share one scale from 0 to their 99.5th percentile; a colour bar shows it.
         titles: a heading for each column; a long one is broken into lines.
         title_size: of the letters, in points.
     """
     columns = _columns(rows)
+    titles = titles[:columns]
     told = f"columns: {in_words(*titles)}" if titles else f"{columns} columns"
     alt = f"A grid of pictures. Rows: {in_words(*rows)}; {told}."
     letters = max(1, int(LETTERS / columns / title_size))
-    heads = [textwrap.fill(title, letters, break_long_words=False) for title in titles[:columns]]
+    heads = [textwrap.fill(title, letters, break_long_words=False) for title in titles]
     lines = max([head.count("\n") + 1 for head in heads], default=0)
     figure = new_figure(WIDTH, rows_height(rows) + lines * 1.2 * title_size / 72, alt)
     axes = draw_rows(figure, rows)

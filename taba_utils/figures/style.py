@@ -32,7 +32,6 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "figure.dpi": 100,
-    "savefig.dpi": 200,
 }
 
 
@@ -75,14 +74,14 @@ def new_figure(width: float, height: float, alt: str) -> Figure:
 
 
 def lay_out(figure: Figure) -> Bbox:
-    """Place the parts of a figure for good, and the box in inches that holds them.
+    """Place the parts of a figure for good. Returns the box, in inches, that holds them.
 
     Matplotlib would place them again, and draw all of them once more in vain, whenever the figure is shown or saved.
     """
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
-        figure.set_layout_engine(None)
+        figure.set_layout_engine("none")
     return figure.get_tightbbox().padded(0.1)
 
 

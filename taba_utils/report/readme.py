@@ -64,9 +64,11 @@ def readme_markdown(root: Path) -> str:
         for name, second, shared in compared(given)
     ]
     run, left = progress_of_full(root)
-    if run and left:
+    if left and not run:
+        alike.append("The profile `full`, with N and T at or near the paper's, has not run.")
+    elif left:
         alike.append(
-            f"Of the profile `full`, notebooks {', '.join(run)} have run: [estimates](RESULTS.md#the-profile-full-as-far-as-it-has-run)."
+            f"Run of the profile `full`: {', '.join(run)} ([estimates](RESULTS.md#the-profile-full-as-far-as-it-has-run))."
         )
     return "\n".join([*lines, "", *table, "", caption, *(["", *alike] if alike else [])])
 

@@ -51,8 +51,8 @@ SAYS = {
 UNFINISHED = """
 # The profile full, as far as it has run
 
-The profile `full` has the paper's own N and T wherever the embedded data allow. Notebooks {run} have run, notebooks {left} have not. Verdicts
-are corrected over a whole profile. Until all notebooks have run, this chapter shows estimates and no verdicts.
+The profile `full` has the paper's own N and T wherever the embedded data allow. Run: {run}. Not run: {left}. Verdicts are
+corrected over a whole profile. Until all notebooks have run, this chapter shows estimates and no verdicts.
 """
 OTHERS = "galaxies"
 """Profile of networks that nobody here trained."""

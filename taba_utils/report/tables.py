@@ -36,7 +36,7 @@ def show(
 ) -> Table:
     """A formatted table; an index that only counts rows is hidden.
 
-    Labels that end in "_plain" or "_rest" are printed as ", plain" and ", other".
+    Labels that end in "_plain" or "_rest" are printed as ", plain" and ", other", and the label "rest" as "other".
 
     Args:
         frame: any frame. Text and whole numbers are shown as they are.

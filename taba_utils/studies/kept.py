@@ -19,7 +19,8 @@ def kept(
     """`watch(runs, *inputs)`, or what an earlier call has stored of it.
 
     The results are stored as a whole, under the model and the schedule of `runs`, the SHA-256 of `inputs`, and the code
-    of the function's module and of all that this module imports for its numbers.
+    of the function's module and of the modules that this module imports. A package's `__init__` is not followed: the
+    function's module imports `taba_utils.ddim`, not `taba.sample`.
 
     Args:
         watch: a function of a module; it returns `parts` tensors that follow from its arguments alone.

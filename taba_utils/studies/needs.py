@@ -137,6 +137,8 @@ def _conventions(p: Mapping[str, Any]) -> Iterator[Need]:
         yield Need(name, "01: two more conventions", seed, steps, images, 2 * steps)
         yield Need(name, "01: three times sampled again", seed, steps, images, 3 * steps)
         yield Need(name, "01: step by step", seed, steps, images, 2 * steps, kept=1)
+    yield Need(p["model"], "01: there, back and there", p["seeds"][0], steps, images, 3 * steps, kept=0)
+    yield Need(p["model"], "01: one path", p["seeds"][0], steps, 1, steps, kept=0)
 
 
 def _latents(p: Mapping[str, Any]) -> Iterator[Need]:
@@ -146,6 +148,8 @@ def _latents(p: Mapping[str, Any]) -> Iterator[Need]:
 
 def _places(p: Mapping[str, Any]) -> Iterator[Need]:
     yield from _latents(p)
+    name, seed, steps = p["models"][0], p["seeds"][0], p["num_steps"]
+    yield Need(name, "03: watched in the cell", seed, steps, p["num_grid_images"], steps, kept=0)
     for name, seed in _pairs(p):
         yield Need(name, "03: watched", seed, p["num_steps"], p["num_images"], p["num_steps"], kept=1)
         for steps in p["steps_grid"]:
@@ -155,6 +159,8 @@ def _places(p: Mapping[str, Any]) -> Iterator[Need]:
 
 
 def _errors(p: Mapping[str, Any]) -> Iterator[Need]:
+    name, seed, steps = p["models"][0], p["seeds"][0], p["num_steps"]
+    yield Need(name, "04: watched in the cell", seed, steps, min(p["num_images"], 8), 2 * steps, kept=0)
     for name, seed in _pairs(p):
         yield Need(name, Shared(), seed, p["num_steps"], p["num_images"], p["num_steps"])
         yield Need(name, "04: watched", seed, p["num_steps"], p["num_images"], 2 * p["num_steps"], kept=1)
@@ -226,14 +232,14 @@ def _methods(p: Mapping[str, Any]) -> Iterator[Need]:
 def _own(p: Mapping[str, Any]) -> Iterator[Need]:
     """A model from a folder, compared and diagnosed; pictures inverted, sampled again, edited, interpolated."""
     steps, images, seed = p["num_steps"], p["num_images"], p["seeds"][0]
-    yield Need("mini-adm", "12: the same model three times", seed, steps, images, 3 * steps)
+    yield Need("mini-adm", "12: the same model three times", seed, steps, images, 3 * steps, kept=0)
     diagnosed = p["model_to_diagnose"] or "mini-adm"
     yield Need(diagnosed, "12: diagnosis", seed, steps, p["num_diagnosed"], 4 * steps)
     starts = len(methods())
     inversions = sum(getattr(one, "iterations", 1) for one in methods().values())
     for name in p["models"]:
-        yield Need(name, "12: pictures", seed, steps, images, (inversions + 2 * (starts + 1)) * steps)
-        yield Need(name, "12: between", seed, steps, p["num_weights"], starts * steps)
+        yield Need(name, "12: pictures", seed, steps, images, (inversions + 2 * (starts + 1)) * steps, kept=0)
+        yield Need(name, "12: between", seed, steps, p["num_weights"], starts * steps, kept=0)
 
 
 NEEDS: dict[str, Callable[[Mapping[str, Any]], Iterator[Need]]] = {

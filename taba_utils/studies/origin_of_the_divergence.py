@@ -9,6 +9,7 @@ import torch
 
 import taba_utils as taba
 from taba_utils import theory
+from taba_utils.ddim import sample
 from taba_utils.denoiser import Denoiser
 from taba_utils.metrics import ApproximationErrors
 from taba_utils.observers import ApproximationError
@@ -70,7 +71,7 @@ def _sums(runs: Trajectories, noise: torch.Tensor, plain: torch.Tensor) -> tuple
     """Sample from the noise; `totals` and `products` of the observer."""
     observer = ApproximationError(runs.denoiser, plain, runs.condition)
     options = {"observers": [observer], "batch_size": runs.batch_size}
-    taba.sample(runs.denoiser, noise, runs.schedule, runs.condition, **options)
+    sample(runs.denoiser, noise, runs.schedule, runs.condition, **options)
     return observer.totals, observer.products
 
 

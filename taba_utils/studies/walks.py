@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
-import taba_utils as taba
 from taba_utils import observers
+from taba_utils.ddim import invert, sample
 from taba_utils.schedule import Schedule
 from taba_utils.studies.kept import kept
 from taba_utils.studies.models import Models
@@ -44,7 +44,8 @@ def walks_back(models: Models, *, num_images: int) -> list[WalkBack]:
 def walk_back(models: Models, name: str, seed: int, *, num_images: int) -> WalkBack:
     """Sample images, and invert them with the sampler's own ε (Eq. 3) and with the network's (Eq. 4); or read both."""
     runs = models.trajectories(name, seed, num_images)
-    gap, evaluations, distance = kept(_walk, runs, runs.noise(num_images), parts=3)
+    code = ["taba_utils.inversion.naive", "taba_utils.inversion.exact_first"]
+    gap, evaluations, distance = kept(_walk, runs, runs.noise(num_images), parts=3, modules=code)
     return WalkBack(name, seed, gap.item(), int(evaluations), distance, noise_levels(runs.schedule))
 
 
@@ -52,13 +53,13 @@ def _walk(runs: Trajectories, noise: torch.Tensor) -> tuple[torch.Tensor, torch.
     """`largest`, `evaluations` and `distance` of `WalkBack`."""
     denoiser, place, size = runs.denoiser, (runs.schedule, runs.condition), runs.batch_size
     seen, own = observers.states(), observers.noise_predictions()
-    image = taba.sample(denoiser, noise, *place, observers=[seen, own], batch_size=size).image
+    image = sample(denoiser, noise, *place, observers=[seen, own], batch_size=size).image
     options = {"convention": "target", "batch_size": size}
-    exact = taba.invert(
+    exact = invert(
         denoiser, image, *place, ground_truth=own, replace_first=runs.schedule.num_steps, **options
     )
     gap = observers.distance_to(torch.cat([seen.values, noise[:, None]], dim=1))
-    taba.invert(denoiser, image, *place, observers=[gap], **options)
+    invert(denoiser, image, *place, observers=[gap], **options)
     return (exact.latent - noise).abs().max(), torch.tensor(exact.evaluations), gap.values
 
 

@@ -89,7 +89,7 @@ def over_sets(triangles: pd.DataFrame, by: str | Sequence[str]) -> pd.DataFrame:
 
 
 def of_latents(shapes: pd.DataFrame) -> pd.DataFrame:
-    """The most probable triangles of Tab. 3 without the control's: index model, columns as `figures.triangles` takes.
+    """The most probable triangles of the latents (Tab. 3), without the control: what `figures.triangles` takes.
 
     Args:
         shapes: of `over_sets` by model and corner.
