@@ -41,7 +41,7 @@ def test_evaluations_gflop_and_disk_follow_from_the_parameters_alone():
 
 def test_the_cost_of_a_profile_follows_the_parameters_that_are_given_besides():
     told = profile_cost(ROOT, "full", ["04_origin_of_the_divergence"], ["-p", "num_images", "10"], here=False)
-    assert told.startswith("full: at most 30,000 evaluations")
+    assert told.startswith("full: at most 30,800 evaluations")
 
 
 def test_the_cost_of_a_missing_parameter_or_an_unknown_notebook_is_refused():
