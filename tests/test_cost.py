@@ -16,6 +16,7 @@ from taba_utils.studies.models import Models
 from taba_utils.studies.needs import Need, Shared, needs, tensors
 from taba_utils.studies.triples import triples
 from taba_utils.trajectories import Trajectories
+from workflow import plan
 from workflow.cost import cost as profile_cost
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +43,16 @@ def test_evaluations_gflop_and_disk_follow_from_the_parameters_alone():
 def test_the_cost_of_a_profile_follows_the_parameters_that_are_given_besides():
     told = profile_cost(ROOT, "full", ["04_origin_of_the_divergence"], ["-p", "num_images", "10"], here=False)
     assert told.startswith("full: at most 30,800 evaluations")
+    one = ["-y", "models: [mini-dit]", "-p", "num_images", "10"]
+    assert profile_cost(ROOT, "full", ["04_origin_of_the_divergence"], one, here=False).startswith(
+        "full: at most 15,800 evaluations"
+    )
+
+
+@pytest.mark.parametrize("options", [["-y", "models"], ["-y"], ["-p", "num_images"], ["-r", "name", "1"]])
+def test_options_of_papermill_that_are_not_understood_are_refused(options):
+    with pytest.raises(ValueError, match="PARAMETERS must be of the form '-p NAME VALUE' or"):
+        plan.parameters(ROOT, "full", "04_origin_of_the_divergence", options)
 
 
 def test_the_cost_of_a_missing_parameter_or_an_unknown_notebook_is_refused():

@@ -205,6 +205,62 @@ def test_a_run_with_other_parameters_widens_no_tolerance(folder, monkeypatch):
     assert stored(folder) == before
 
 
+def pair_run(models, value=1.0, num_steps=50):
+    """A run on some models, with an effect of two networks if it has both."""
+    parameters = SimpleNamespace(num_steps=num_steps, models=models, seeds=[0, 1, 2], references="mini")
+    made = Run("nb", parameters)
+    for name in models:
+        made.digests[name] = f"weights of {name}"
+        made.record(f"{name}, latent: error", (value, 2.0, 3.0))
+        made.effect("2a", name, (1.0, 1.1, 0.9))
+    made.digests["judge"] = "weights of a judge"
+    if {"mini-adm", "mini-adm-1"} <= {*models}:
+        made.effect("8e", "mini-adm", (0.1, 0.2, 0.3), other="mini-adm-1")
+    return made
+
+
+def test_a_run_on_some_models_of_a_reference_is_compared_with_what_it_has_about_them(folder, monkeypatch):
+    monkeypatch.setenv("TABA_REFERENCE", "update")
+    pair_run(["mini-adm", "mini-adm-1", "mini-if"]).check()
+    monkeypatch.delenv("TABA_REFERENCE")
+    assert pair_run(["mini-adm"]).check() == "all 1 numbers and 1 effects agree with references/mini/nb.json"
+    assert pair_run(["mini-adm-1", "mini-adm"]).check().startswith("all 2 numbers and 3 effects agree")
+    assert "mini-if, latent: error: 1.5, 2, 3 here, 1, 2, 3 there" in pair_run(["mini-if"], 1.5).check()
+    assert (
+        pair_run(["mini-if", "mini-dit"])
+        .check()
+        .startswith("not compared: models is ['mini-if', 'mini-dit']")
+    )
+    other = pair_run(["mini-if"])
+    other.digests["judge"] = "other weights"
+    assert other.check().startswith("not compared: the weights' digest of judge is other weights here")
+
+
+def test_a_reference_grows_model_by_model_into_that_of_one_run(folder, monkeypatch):
+    monkeypatch.setenv("TABA_REFERENCE", "update")
+    pair_run(["mini-adm", "mini-adm-1", "mini-if"]).check()
+    whole = stored(folder)
+    (folder / "references" / "mini" / "nb.json").unlink()
+    monkeypatch.setenv("TABA_REFERENCE", "add")
+    assert pair_run(["mini-if"]).check().startswith("all 1 numbers")
+    assert pair_run(["mini-adm", "mini-adm-1"]).check().startswith("all 2 numbers and 3 effects agree")
+    assert stored(folder) == whole
+    assert [*stored(folder)["numbers"]] == [*whole["numbers"]]
+    before = stored(folder)
+    assert pair_run(["mini-ldm"], num_steps=100).check().startswith("not added: num_steps is 100 here, 50 in")
+    assert stored(folder) == before
+
+
+def test_a_second_run_on_one_model_keeps_what_the_reference_has_about_others(folder, monkeypatch):
+    monkeypatch.setenv("TABA_REFERENCE", "update")
+    pair_run(["mini-adm", "mini-if"]).check()
+    monkeypatch.setenv("TABA_REFERENCE", "tolerance")
+    pair_run(["mini-if"], 1.001).check()
+    numbers = stored(folder)["numbers"]
+    assert numbers["mini-if, latent: error"]["tolerance"] == pytest.approx(0.01)
+    assert numbers["mini-adm, latent: error"]["tolerance"] < 0.01
+
+
 @pytest.mark.parametrize("options", [{"values": (1.0, float("inf"), 3.0)}, {"number": "other"}])
 def test_what_cannot_be_measured_widens_no_tolerance(folder, monkeypatch, options):
     written(monkeypatch)
@@ -375,6 +431,12 @@ def test_a_profile_of_which_notebooks_are_missing_has_estimates_and_no_verdicts(
     line = next(line for line in after.splitlines() if line.startswith("| 2a, mini-adm |"))
     assert line.endswith("| 1 [0.752, 1.25] | 3 sets | 0.343 | - |")
     assert "Run of the profile `full`: 02" in readme_markdown(tmp_path)
+    (tmp_path / "params" / "full" / "02_nb.yaml").write_text("models: [mini-adm, mini-if]")
+    path = next((tmp_path / "references" / "full").glob("*.json"))
+    reference = json.loads(path.read_text())
+    path.write_text(json.dumps(reference | {"parameters": {"models": ["mini-adm"]}}))
+    assert "Run: 02 (mini-adm). Not run: 02 (mini-if), 03." in results_markdown(tmp_path)
+    assert profile_of(tmp_path) == "mini"
 
 
 def test_the_forest_has_a_row_a_statement_and_fits_every_mark(tmp_path):

@@ -117,16 +117,24 @@ def parameters(root: Path, profile: str, name: str, options: Sequence[str] = ())
     """Parameters of a notebook in a profile that has files.
 
     Raises:
-        ValueError: options of papermill other than "-p NAME VALUE".
+        ValueError: options of papermill other than "-p NAME VALUE" and "-y YAML".
     """
     given = dict(yaml.safe_load(selection.parameter_file(root, profile, name).read_text(encoding="utf-8")))
-    left = [*options]
+    in_yaml, single, left = {}, {}, [*options]
     while left:
-        if left[0] not in ("-p", "--parameters") or len(left) < 3:
-            raise ValueError(f"PARAMETERS must be of the form '-p NAME VALUE', got {left[0]!r}")
-        given[left[1]] = yaml.safe_load(left[2])
-        del left[:3]
-    return given
+        if left[0] in ("-p", "--parameters") and len(left) >= 3:
+            single[left[1]] = yaml.safe_load(left[2])
+            del left[:3]
+        elif left[0] in ("-y", "--parameters_yaml") and isinstance(
+            told := yaml.safe_load("".join(left[1:2])), dict
+        ):
+            in_yaml |= told
+            del left[:2]
+        else:
+            raise ValueError(
+                f"PARAMETERS must be of the form '-p NAME VALUE' or '-y \"NAME: VALUE\"', got {' '.join(left)!r}"
+            )
+    return given | in_yaml | single  # in papermill's order
 
 
 def _shared(root: Path, profile: str, name: str, options: Sequence[str]) -> list[Need]:

@@ -21,7 +21,7 @@ def obstacles(
         root: folder of the repository.
         profile: a folder of params/.
         names: notebooks of the profile.
-        options: further options of papermill. Nothing is said where they are more than "-p name value".
+        options: further options of papermill. Nothing is said where they are more than "-p NAME VALUE" and "-y YAML".
     """
     found = {}
     for name in names:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from taba_utils.models import trained_alike
 from taba_utils.report.effects import Effect, statements, verdicts
-from taba_utils.report.references import stored_effects
+from taba_utils.report.references import models_of, stored_effects
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,29 @@ def profile_of(root: Path) -> str:
 
 
 def progress_of_full(root: Path) -> tuple[list[str], list[str]]:
-    """Numbers of the notebooks of the profile `full` that have run, and of those that have not."""
-    run = sorted(path.stem[:2] for path in (root / "references" / "full").glob("*.json"))
-    every = sorted(path.stem[:2] for path in (root / "params" / "full").glob("*.yaml"))
-    return run, [number for number in every if number not in run]
+    """Numbers of the notebooks of the profile `full` that have run, and of those that have not.
+
+    A notebook that has run on some of its models is in both: "02 (mini-ldm)", "02 (mini-dit, mini-if)".
+    """
+    run, left = [], []
+    stored = references(root / "references" / "full")
+    asked = {path.stem: path for path in (root / "params" / "full").glob("*.yaml")}
+    for name in sorted({*stored, *asked}):
+        number, given = (
+            name[:2],
+            yaml.safe_load(asked[name].read_text(encoding="utf-8")) if name in asked else None,
+        )
+        models = models_of(given or {})
+        ran = models_of(stored[name]["parameters"]) if name in stored else []
+        missing = [model for model in models if model not in ran]
+        if name not in stored:
+            left.append(number)
+        elif missing:
+            run.append(f"{number} ({', '.join(ran)})")
+            left.append(f"{number} ({', '.join(missing)})")
+        else:
+            run.append(number)
+    return run, left
 
 
 def compared(found: Sequence[Answer]) -> list[tuple[str, str, list[tuple[Effect, Effect]]]]:

@@ -1,10 +1,12 @@
 """Committed reference numbers: written, widened, and compared with what a run found.
 
 A reference is a JSON file `references/<profile>/<notebook>.json`. The environment variable TABA_REFERENCE says
-what a run does with its reference. Unset: compare. "update": write it. "tolerance": widen each number's tolerance
-to ten times the difference between this run and the reference. Such a second run uses another micro-batch and
-other instructions of the processor: the seeds fix everything but the order of floating-point sums, which differs
-between machines. The value of every seed is compared, not only the mean. NaN and infinity agree with nothing.
+what a run does with its reference. Unset: compare. "update": write it. "add": put this run's models into it, beside
+those it has; a profile of many hours can run model by model. "tolerance": widen each number's tolerance to ten times
+the difference between this run and the reference. Such a second run uses another micro-batch and other instructions
+of the processor: the seeds fix everything but the order of floating-point sums, which differs between machines. The
+value of every seed is compared, not only the mean. NaN and infinity agree with nothing. A run on some of the
+reference's models is compared with what the reference has about them.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from taba_utils.models.registry import list_names
 from taba_utils.notebooks import SOURCE as REPOSITORY
 from taba_utils.report.effects import Effect, Estimate
 
@@ -30,7 +34,7 @@ NEUTRAL = {
     "references",
     "sources",
 }  # parameters that change no number
-MODES = ("", "update", "tolerance")
+MODES = ("", "update", "add", "tolerance")
 SAFETY = 10.0  # tolerance over what a second run moved
 CLOSE_CALLS = 3  # of a share, how many images may change sides
 LEAST_RELATIVE, LEAST_ABSOLUTE = 5e-4, 1e-5
@@ -71,17 +75,23 @@ def compare(found: Findings, profile: str | None, notebook: str) -> str:
     if profile is None:
         return "not compared: no reference asked for"
     label, places = f"references/{profile}/{notebook}.json", reference_places(profile, notebook)
-    if _mode() == "update":
+    if _mode() == "update" or (_mode() == "add" and not places[0].exists()):
         _write(places[0], _as_reference(found))
     path = next((place for place in places if place.exists()), None)
     if path is None:
         return f"not compared: there is no {label}"
     reference = json.loads(path.read_text(encoding="utf-8"))
-    if other := _other_conditions(found, reference):
+    if _mode() == "add":
+        if other := _other_conditions(found, reference, adding=True):
+            return f"not added: {other} in {label}"
+        reference = _joined(reference, _as_reference(found))
+        _write(path, reference)
+    own = _about(models_of(found.parameters), reference)
+    if other := _other_conditions(found, own):
         return f"not compared: {other} in {label}"
     if _mode() == "tolerance":
         _write(path, _widened(reference, found))
-    stored = reference["numbers"] | reference["effects"]
+    stored = own["numbers"] | own["effects"]
     differences = [*_moved(found.numbers | _limits(found.effects), stored)]
     if differences:
         return "\n".join([f"differs from {label}:", *differences])
@@ -115,7 +125,7 @@ def _roots() -> list[Path]:
 def _mode() -> str:
     mode = os.environ.get("TABA_REFERENCE", "")
     if mode not in MODES:
-        raise ValueError(f'TABA_REFERENCE must be unset, "update" or "tolerance", got {mode!r}')
+        raise ValueError(f'TABA_REFERENCE must be unset, "update", "add" or "tolerance", got {mode!r}')
     return mode
 
 
@@ -180,12 +190,60 @@ def _widened(reference: dict, found: Findings) -> dict:
     return reference
 
 
-def _other_conditions(found: Findings, reference: dict) -> str:
-    """The first parameter or model in which this run and the reference run differ; "" for none."""
+def models_of(parameters: dict[str, Any]) -> list[str]:
+    """The models that a notebook's parameters list; empty if the notebook lists none."""
+    return list(parameters.get("models") or [])
+
+
+def _about(models: list[str], reference: dict) -> dict:
+    """What a reference says about some of its models; all of it if they are not some of its models."""
+    left_out = {*models_of(reference["parameters"])} - {*models}
+    if not {*models} < {*models_of(reference["parameters"])}:
+        return reference
+    return {
+        "parameters": reference["parameters"] | {"models": models},
+        "models": {name: it for name, it in reference["models"].items() if name not in left_out},
+        "numbers": {name: it for name, it in reference["numbers"].items() if _owner(name) not in left_out},
+        "effects": {
+            name: it
+            for name, it in reference["effects"].items()
+            if left_out.isdisjoint([it["model"], *map(str, it["at"].values())])
+        },
+    }
+
+
+def _joined(reference: dict, new: dict) -> dict:
+    """A reference with what another run found about its own models put in, in the order of `list_models`."""
+    every = dict.fromkeys([*models_of(reference["parameters"]), *models_of(new["parameters"])])
+    models = sorted(every, key=lambda name: list_names().index(name) if name in list_names() else math.inf)
+    place = {name: number for number, name in enumerate(models)}
+    both = {part: reference[part] | new[part] for part in new}
+    return both | {
+        "parameters": both["parameters"] | {"models": models},
+        "models": dict(sorted(both["models"].items(), key=lambda it: place.get(it[0], math.inf))),
+        "effects": dict(sorted(both["effects"].items(), key=lambda it: place.get(it[1]["model"], -1))),
+        "numbers": dict(sorted(both["numbers"].items(), key=lambda it: place.get(_owner(it[0]), -1))),
+    }
+
+
+def _owner(number: str) -> str:
+    """The model that a number is about: all of its name before a colon or a comma."""
+    return re.split("[:,]", number)[0]
+
+
+def _other_conditions(found: Findings, reference: dict, *, adding: bool = False) -> str:
+    """The first parameter or model in which this run and the reference run differ; "" for none.
+
+    Args:
+        adding: whether this run may have other models than the reference; those that both have are compared.
+    """
     conditions = {"parameters": (found.parameters, ""), "models": (found.models, "the weights' digest of ")}
     for what, (here, prefix) in conditions.items():
         there = reference[what]
-        for key in sorted(here.keys() | there.keys()):
+        keys = here.keys() | there.keys()
+        if adding:
+            keys = here.keys() & there.keys() if what == "models" else keys - {"models"}
+        for key in sorted(keys):
             if here.get(key) != there.get(key):
                 return f"{prefix}{key} is {here.get(key)} here, {there.get(key)}"
     return ""
