@@ -12,7 +12,8 @@ import yaml
 
 from taba_utils.models import trained_alike
 from taba_utils.report.effects import Effect, statements, verdicts
-from taba_utils.report.references import models_of, stored_effects
+from taba_utils.report.parts import models_of
+from taba_utils.report.references import stored_effects
 
 
 @dataclass(frozen=True)

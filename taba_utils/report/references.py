@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from taba_utils.models.registry import list_names
 from taba_utils.notebooks import SOURCE as REPOSITORY
 from taba_utils.report.effects import Effect, Estimate
+from taba_utils.report.parts import about, joined, models_of
 
 NEUTRAL = {
     "device",
@@ -84,9 +83,9 @@ def compare(found: Findings, profile: str | None, notebook: str) -> str:
     if _mode() == "add":
         if other := _other_conditions(found, reference, adding=True):
             return f"not added: {other} in {label}"
-        reference = _joined(reference, _as_reference(found))
+        reference = joined(reference, _as_reference(found))
         _write(path, reference)
-    own = _about(models_of(found.parameters), reference)
+    own = about(models_of(found.parameters), reference)
     if other := _other_conditions(found, own):
         return f"not compared: {other} in {label}"
     if _mode() == "tolerance":
@@ -188,47 +187,6 @@ def _widened(reference: dict, found: Findings) -> dict:
         moved = [SAFETY * abs(a - b) for a, b in pairs if math.isfinite(a - b)]
         stored["tolerance"] = _rounded(max([stored["tolerance"], *moved]), 3)
     return reference
-
-
-def models_of(parameters: dict[str, Any]) -> list[str]:
-    """The models that a notebook's parameters list; empty if the notebook lists none."""
-    return list(parameters.get("models") or [])
-
-
-def _about(models: list[str], reference: dict) -> dict:
-    """What a reference says about some of its models; all of it if they are not some of its models."""
-    left_out = {*models_of(reference["parameters"])} - {*models}
-    if not {*models} < {*models_of(reference["parameters"])}:
-        return reference
-    return {
-        "parameters": reference["parameters"] | {"models": models},
-        "models": {name: it for name, it in reference["models"].items() if name not in left_out},
-        "numbers": {name: it for name, it in reference["numbers"].items() if _owner(name) not in left_out},
-        "effects": {
-            name: it
-            for name, it in reference["effects"].items()
-            if left_out.isdisjoint([it["model"], *map(str, it["at"].values())])
-        },
-    }
-
-
-def _joined(reference: dict, new: dict) -> dict:
-    """A reference with what another run found about its own models put in, in the order of `list_models`."""
-    every = dict.fromkeys([*models_of(reference["parameters"]), *models_of(new["parameters"])])
-    models = sorted(every, key=lambda name: list_names().index(name) if name in list_names() else math.inf)
-    place = {name: number for number, name in enumerate(models)}
-    both = {part: reference[part] | new[part] for part in new}
-    return both | {
-        "parameters": both["parameters"] | {"models": models},
-        "models": dict(sorted(both["models"].items(), key=lambda it: place.get(it[0], math.inf))),
-        "effects": dict(sorted(both["effects"].items(), key=lambda it: place.get(it[1]["model"], -1))),
-        "numbers": dict(sorted(both["numbers"].items(), key=lambda it: place.get(_owner(it[0]), -1))),
-    }
-
-
-def _owner(number: str) -> str:
-    """The model that a number is about: all of its name before a colon or a comma."""
-    return re.split("[:,]", number)[0]
 
 
 def _other_conditions(found: Findings, reference: dict, *, adding: bool = False) -> str:
