@@ -198,8 +198,9 @@ def test_a_profile_without_references_is_an_error_that_lists_those_that_have_the
     (tmp_path / "references" / "mini").mkdir(parents=True)
     with pytest.raises(ParameterError, match=r"references must be None or one of \['mini'\] .*, got 'mimi'"):
         parameters.check(references="mimi")
-    monkeypatch.setenv("TABA_REFERENCE", "update")
-    assert parameters.check(references="new").references == "new"
+    for mode in ("update", "add"):
+        monkeypatch.setenv("TABA_REFERENCE", mode)
+        assert parameters.check(references="new").references == "new"
 
 
 def test_a_pool_is_any_whole_part_of_the_images():

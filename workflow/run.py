@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-VERDICTS = ("all ", "differs from ", "not compared")  # how the line of `run.check()` begins
+VERDICTS = ("all ", "differs from ", "not compared", "not added")  # how the line of `run.check()` begins
 
 
 @dataclass(frozen=True)

@@ -112,8 +112,8 @@ def profiles() -> list[str]:
 
 
 def is_writing() -> bool:
-    """Whether this run writes its reference."""
-    return _mode() == "update"
+    """Whether this run writes its reference, or adds to it."""
+    return _mode() in ("update", "add")
 
 
 def _roots() -> list[Path]:
