@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from test_evaluation import Network
 
 import taba_utils as taba
@@ -47,6 +48,24 @@ def test_the_cost_of_a_profile_follows_the_parameters_that_are_given_besides():
     assert profile_cost(ROOT, "full", ["04_origin_of_the_divergence"], one, here=False).startswith(
         "full: at most 15,800 evaluations"
     )
+
+
+def test_the_minutes_of_a_profile_are_those_of_jobs_side_by_side(monkeypatch, tmp_path):
+    seen = []
+
+    def timed(denoiser, batch_size, probe):
+        seen.append(torch.get_num_threads())
+        return 0.06, 10**9
+
+    monkeypatch.setattr(costs, "seconds_an_evaluation", timed)
+    monkeypatch.setenv("TABA_CACHE", str(tmp_path))
+    names = ["04_origin_of_the_divergence"]
+    options = ["-y", "models: [mini-dit]", "-p", "num_images", "10"]
+    one = profile_cost(ROOT, "full", names, options, jobs=2, threads=1)
+    two = profile_cost(ROOT, "full", [*names, *names], options, jobs=2, threads=1)
+    assert "about 16 minutes here (cpu); an evaluation of mini-dit 60 ms" in one.replace("\n", " ")
+    assert "about 7.9 minutes here (cpu, 2 at a time)" in two.replace("\n", " ")
+    assert set(seen) == {1}
 
 
 @pytest.mark.parametrize("options", [["-y", "models"], ["-y"], ["-p", "num_images"], ["-r", "name", "1"]])

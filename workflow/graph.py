@@ -71,7 +71,8 @@ def paper(
             print(said(lacking), file=sys.stderr, flush=True)
         if not names:
             return False
-        print(cost(root, profile, names, parameters, here=not cluster), flush=True)
+        told = cost(root, profile, names, parameters, here=not cluster, jobs=jobs, threads=threads)
+        print(told, flush=True)
     folder = root / "results" / profile / ".jobs"
     folder.mkdir(parents=True, exist_ok=True)
     gone = [name for name in names if not (folder.parent / f"{name}.ipynb").exists()]

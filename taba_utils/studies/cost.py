@@ -41,6 +41,7 @@ class Cost:
         seconds: model -> measured time of an evaluation; empty: not measured.
         memory: bytes, at most at one time: of the GPU where the models run on one, else of the whole process. None: not
             measured.
+        at_once: how many processes evaluate at the same time, each of them in `seconds`.
     """
 
     evaluations: Mapping[str, int]
@@ -50,13 +51,15 @@ class Cost:
     device: str
     seconds: Mapping[str, float]
     memory: int | None
+    at_once: int = 1
 
     @property
     def minutes(self) -> float | None:
         """Of the evaluations, on this machine as busy as it is; None if nothing was measured."""
         if not self.seconds:
             return None
-        return sum(count * self.seconds[model] for model, count in self.evaluations.items() if count) / 60
+        spent = sum(count * self.seconds[model] for model, count in self.evaluations.items() if count)
+        return spent / self.at_once / 60
 
     def __str__(self) -> str:
         work = "GFLOP unknown" if self.gflop is None else f"{self.gflop:,.0f} GFLOP"
@@ -68,7 +71,10 @@ class Cost:
             said += f"; {self.memory / 1e9:.1f} GB of memory"
         if self.minutes is not None:
             each = "; ".join(f"{model} {1000 * time:.2g} ms" for model, time in self.seconds.items())
-            said += f"; about {_duration(self.minutes)} here ({self.device}); an evaluation of {each}"
+            several = f", {self.at_once} at a time" if self.at_once > 1 else ""
+            said += (
+                f"; about {_duration(self.minutes)} here ({self.device}{several}); an evaluation of {each}"
+            )
         return short_lines(said)
 
 
