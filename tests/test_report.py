@@ -11,6 +11,7 @@ from taba_utils.models.gaussian import half_plain
 from taba_utils.paper.effects import effect as papers_effect
 from taba_utils.report import Estimate, Run, references, statements, verdicts
 from taba_utils.report.answers import profile_of
+from taba_utils.report.blocks import folded_numbers
 from taba_utils.report.lines import short_lines, wrapped
 from taba_utils.report.readme import readme_markdown, with_results, write_results
 from taba_utils.report.references import stored_effects
@@ -352,6 +353,29 @@ def written_profile(root, name="mini"):
     (root / "notebooks" / "02_nb.ipynb").write_text(
         json.dumps({"cells": [{"source": ["# 02 · Latents\n", "text"]}]})
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "lines"),
+    [
+        (
+            ["mini-adm: error", "mini-adm, latent: KL(noise || latent)", "mini-if: error"],
+            [
+                "mini-adm | mini-if |",
+                "error | 1 ± 0 | 1 ± 0 |",
+                "latent: KL(noise \\|\\| latent) | 1 ± 0 | - |",
+            ],
+        ),
+        (
+            ["mini-adm, step 1: error", "mini-adm, step 2: error"],
+            ["mini-adm, step 1 | mini-adm, step 2 |", "error | 1 ± 0 | 1 ± 0 |"],
+        ),
+    ],
+)
+def test_other_numbers_stand_side_by_side(names, lines):
+    _, table, _ = folded_numbers({"numbers": {name: {"values": [1.0, 1.0]} for name in names}})
+    head, _, *rows = table.splitlines()
+    assert [head.split(" | ", 1)[1], *(row.removeprefix("| ") for row in rows)] == lines
 
 
 def test_results_set_ours_beside_the_papers_and_judge_what_is_to_be_judged(tmp_path):

@@ -8,6 +8,7 @@ from typing import Any
 
 from taba_utils import paper
 from taba_utils.paper.effects import cell, effect, stands_for
+from taba_utils.report import parts
 from taba_utils.report.answers import Answer
 from taba_utils.report.effects import Estimate, statements
 
@@ -81,16 +82,27 @@ def effects_table(found: list[Answer]) -> str:
 
 
 def folded_numbers(reference: dict) -> list[str]:
-    """The numbers of a notebook that stand in no table above, folded: with controls such as shrunken noise."""
-    rows = [
-        f"| {name} | {_with_interval(Estimate.of(it['values']))} |"
-        for name, it in reference["numbers"].items()
-        if "cell" not in it
-    ]
-    if not rows:
+    """The numbers of a notebook that stand in no table above, folded: with controls such as shrunken noise.
+
+    A number is named "model, what it is of: quantity". Models are columns; of a single model, what the numbers are of.
+    """
+    left = {name: it["values"] for name, it in reference["numbers"].items() if "cell" not in it}
+    if not left:
         return []
-    head = ["| number | mean over seeds ± half of the 95% interval |", "| --- | --- |"]
-    return ["<details><summary>More numbers, with controls</summary>", "\n".join(head + rows), "</details>"]
+    several = len({parts.owner(name) for name in left}) > 1
+    rows: dict[str, dict[str, str]] = {}
+    for name, values in left.items():
+        label, _, quantity = name.partition(": ")
+        column, _, rest = label.partition(", ") if several else (label, "", "")
+        rows.setdefault(f"{rest}: {quantity}" if rest else quantity, {})[column] = _with_interval(
+            Estimate.of(values)
+        )
+    head = "mean over seeds ± half of the 95% interval"
+    return [
+        "<details><summary>More numbers, with controls</summary>",
+        "\n".join(_table(head, rows)),
+        "</details>",
+    ]
 
 
 def number(value: float) -> str:
@@ -102,15 +114,24 @@ def _block(
     where: str, text: str, how: str, table: int, rows: Mapping[str, Mapping[str, str]]
 ) -> Iterator[str]:
     """A caption and a table: a row for each label, a column for each model, the paper's number in brackets."""
-    models = list(dict.fromkeys(model for row in rows.values() for model in row))
-    lines = [f"| {where} | {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
-    lines += [
-        f"| {label} | {' | '.join(row.get(model, '-') for model in models)} |" for label, row in rows.items()
-    ]
-    known = [model for model in models if model in paper.EMBEDDED]
+    known = [model for model in _columns(rows) if model in paper.EMBEDDED]
     theirs = f" (the paper's {', '.join(stands_for(table, model) for model in known)})" if known else ""
     yield f"**{where}, {text}**: {how}{theirs}."
-    yield "\n".join(lines)
+    yield "\n".join(_table(where, rows))
+
+
+def _table(corner: str, rows: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Lines of a table: a row for each label, the columns in order of appearance; a dash where a row lacks one."""
+    columns = _columns(rows)
+    lines = [f"| {corner} | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
+    for label, row in rows.items():
+        written = label.replace("|", "\\|")  # of KL(noise || latent)
+        lines.append(f"| {written} | {' | '.join(row.get(column, '-') for column in columns)} |")
+    return lines
+
+
+def _columns(rows: Mapping[str, Mapping[str, str]]) -> list[str]:
+    return list(dict.fromkeys(column for row in rows.values() for column in row))
 
 
 def _label(keys: Mapping[str, Any]) -> str:

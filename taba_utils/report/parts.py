@@ -26,7 +26,7 @@ def about(models: list[str], reference: dict) -> dict:
     return {
         "parameters": reference["parameters"] | {"models": models},
         "models": {name: it for name, it in reference["models"].items() if name not in left_out},
-        "numbers": {name: it for name, it in reference["numbers"].items() if _owner(name) not in left_out},
+        "numbers": {name: it for name, it in reference["numbers"].items() if owner(name) not in left_out},
         "effects": {
             name: it
             for name, it in reference["effects"].items()
@@ -45,10 +45,10 @@ def joined(reference: dict, new: dict) -> dict:
         "parameters": both["parameters"] | {"models": models},
         "models": dict(sorted(both["models"].items(), key=lambda it: place.get(it[0], math.inf))),
         "effects": dict(sorted(both["effects"].items(), key=lambda it: place.get(it[1]["model"], -1))),
-        "numbers": dict(sorted(both["numbers"].items(), key=lambda it: place.get(_owner(it[0]), -1))),
+        "numbers": dict(sorted(both["numbers"].items(), key=lambda it: place.get(owner(it[0]), -1))),
     }
 
 
-def _owner(number: str) -> str:
+def owner(number: str) -> str:
     """The model that a number is about: all of its name before a colon or a comma."""
     return re.split("[:,]", number)[0]
