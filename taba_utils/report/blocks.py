@@ -135,8 +135,8 @@ def _columns(rows: Mapping[str, Mapping[str, str]]) -> list[str]:
 
 
 def _label(keys: Mapping[str, Any]) -> str:
-    """Keys of a cell as a row's name; a judge that names its quantity stands for both."""
-    judge = str(keys.get("judge", ""))
+    """Keys of a cell as a row's name; a judge that names its quantity, but for "-like", stands for both."""
+    judge = str(keys.get("judge", "")).replace("-like", "")
     shown = {
         key: value for key, value in keys.items() if key != "quantity" or not judge.startswith(str(value))
     }
