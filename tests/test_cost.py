@@ -68,7 +68,9 @@ def test_the_minutes_of_a_profile_are_those_of_jobs_side_by_side(monkeypatch, tm
     assert set(seen) == {1}
 
 
-@pytest.mark.parametrize("options", [["-y", "models"], ["-y"], ["-p", "num_images"], ["-r", "name", "1"]])
+@pytest.mark.parametrize(
+    "options", [["-y", "models"], ["-y", "models: ["], ["-y"], ["-p", "num_images"], ["-r", "name", "1"]]
+)
 def test_options_of_papermill_that_are_not_understood_are_refused(options):
     with pytest.raises(ValueError, match="PARAMETERS must be of the form '-p NAME VALUE' or"):
         plan.parameters(ROOT, "full", "04_origin_of_the_divergence", options)

@@ -232,6 +232,7 @@ def test_a_run_on_some_models_of_a_reference_is_compared_with_what_it_has_about_
         .check()
         .startswith("not compared: models is ['mini-if', 'mini-dit']")
     )
+    assert pair_run(["mini-if", "mini-adm-1", "mini-adm"]).check().startswith("all 3 numbers")
     other = pair_run(["mini-if"])
     other.digests["judge"] = "other weights"
     assert other.check().startswith("not compared: the weights' digest of judge is other weights here")

@@ -71,8 +71,8 @@ def paper(
             print(said(lacking), file=sys.stderr, flush=True)
         if not names:
             return False
-        told = cost(root, profile, names, parameters, here=not cluster, jobs=jobs, threads=threads)
-        print(told, flush=True)
+        about = {"here": not cluster, "jobs": jobs, "threads": threads}
+        print(cost(root, profile, names, parameters, **about), flush=True)
     folder = root / "results" / profile / ".jobs"
     folder.mkdir(parents=True, exist_ok=True)
     gone = [name for name in names if not (folder.parent / f"{name}.ipynb").exists()]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from taba_utils.studies.needs import Need
 
 EVALUATIONS_A_JOB = 100_000  # some minutes of an embedded model on one core
+FORMS = """'-p NAME VALUE' or '-y "NAME: VALUE"'"""  # of PARAMETERS
 
 
 class Key(NamedTuple):
@@ -125,16 +126,23 @@ def parameters(root: Path, profile: str, name: str, options: Sequence[str] = ())
         if left[0] in ("-p", "--parameters") and len(left) >= 3:
             single[left[1]] = yaml.safe_load(left[2])
             del left[:3]
-        elif left[0] in ("-y", "--parameters_yaml") and isinstance(
-            told := yaml.safe_load("".join(left[1:2])), dict
-        ):
-            in_yaml |= told
+        elif left[0] in ("-y", "--parameters_yaml") and len(left) >= 2:
+            in_yaml |= _mapping(left[1])
             del left[:2]
         else:
-            raise ValueError(
-                f"PARAMETERS must be of the form '-p NAME VALUE' or '-y \"NAME: VALUE\"', got {' '.join(left)!r}"
-            )
+            raise ValueError(f"PARAMETERS must be of the form {FORMS}, got {' '.join(left)!r}")
     return given | in_yaml | single  # in papermill's order
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    """Parameters as YAML; raises ValueError for anything else."""
+    try:
+        told = yaml.safe_load(text)
+    except yaml.YAMLError:
+        told = None
+    if not isinstance(told, dict):
+        raise ValueError(f"PARAMETERS must be of the form {FORMS}, got '-y' with {text!r}")
+    return told
 
 
 def _shared(root: Path, profile: str, name: str, options: Sequence[str]) -> list[Need]:

@@ -67,23 +67,20 @@ def progress_of_full(root: Path) -> tuple[list[str], list[str]]:
     """
     run, left = [], []
     stored = references(root / "references" / "full")
-    asked = {path.stem: path for path in (root / "params" / "full").glob("*.yaml")}
+    asked = {path.stem: models_of(_read(path)) for path in (root / "params" / "full").glob("*.yaml")}
     for name in sorted({*stored, *asked}):
-        number, given = (
-            name[:2],
-            yaml.safe_load(asked[name].read_text(encoding="utf-8")) if name in asked else None,
-        )
-        models = models_of(given or {})
         ran = models_of(stored[name]["parameters"]) if name in stored else []
-        missing = [model for model in models if model not in ran]
-        if name not in stored:
-            left.append(number)
-        elif missing:
-            run.append(f"{number} ({', '.join(ran)})")
-            left.append(f"{number} ({', '.join(missing)})")
-        else:
-            run.append(number)
+        missing = [model for model in asked.get(name, []) if model not in ran]
+        some = name in stored and bool(missing)
+        if name in stored:
+            run.append(f"{name[:2]} ({', '.join(ran)})" if some else name[:2])
+        if name not in stored or missing:
+            left.append(f"{name[:2]} ({', '.join(missing)})" if some else name[:2])
     return run, left
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
 
 def compared(found: Sequence[Answer]) -> list[tuple[str, str, list[tuple[Effect, Effect]]]]:

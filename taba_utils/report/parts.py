@@ -20,7 +20,7 @@ def models_of(parameters: dict[str, Any]) -> list[str]:
 def about(models: list[str], reference: dict) -> dict:
     """What a reference says about some of its models; all of it if they are not some of its models."""
     whole = {*models_of(reference["parameters"])}
-    if not {*models} < whole:
+    if not models or not {*models} <= whole:
         return reference
     left_out = whole - {*models}
     return {

@@ -68,7 +68,7 @@ def readme_markdown(root: Path) -> str:
         alike.append("The profile `full`, with N and T at or near the paper's, has not run.")
     elif left:
         alike.append(
-            f"Run of the profile `full`: {', '.join(run)} ([estimates](RESULTS.md#the-profile-full-as-far-as-it-has-run))."
+            f"Run of the profile `full`: {', '.join(run)} ([estimates](RESULTS.md#the-profile-full-as-far-as-it-has-run)). Its N and T are at or near the paper's."
         )
     return "\n".join([*lines, "", *table, "", caption, *(["", *alike] if alike else [])])
 
